@@ -1,0 +1,221 @@
+"""The five interfaces of the house, and three optional abilities found by ``isinstance``.
+
+A plug-in is one file that defines the class named here (``Codec``, ``Task``, ``Model`` with ``Config``, ``Metric``,
+``Gate``) in its axis's folder; ``core.registry`` finds it by file name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from mintage.core.spec import Batch, Cond, Evidence, Item, Media, Phase, Ruling, Sample, Score, Spec, Specs
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+class Codec(Protocol):
+    """A modality: files ↔ tensors. Its constructor takes no argument; ``state`` is what ``fit`` learned."""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """File endings it reads, lower case with the dot."""
+
+    @property
+    def mime(self) -> str:
+        """Type of what it makes; picks the player."""
+
+    def items(self, path: Path) -> Iterable[Item]:
+        """The items in one file; raises BadItem when the file cannot be listed."""
+
+    def read(self, item: Item) -> Any:
+        """Fully decode one item to its canonical content; raises BadItem with the reason."""
+
+    def fit(self, contents: Sequence[Any], given: Sequence[Mapping[str, str]]) -> None:
+        """Learn vocabulary or statistics from the train split only; kept in the model's card."""
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What ``fit`` learned, as JSON."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put back what ``state`` gave."""
+
+    def views(self) -> Specs:
+        """The views of an item: ``grid`` and/or ``tokens``."""
+
+    def conditions(self) -> Specs:
+        """What came with the items and can be asked for: ``class`` (names in ``channels``) and ``caption``."""
+
+    def encode_caption(self, texts: Sequence[str], spec: Spec) -> Tensor:
+        """Captions → ids, all PAD where there is none. [B, L] int64"""
+
+    def encode(self, contents: Sequence[Any], spec: Spec) -> Tensor:
+        """Contents → storage form at the wanted size: uint8 grids [B, C, H, W] or ids [B, T] padded with PAD."""
+
+    def decode(self, x: Tensor, spec: Spec) -> list[Media]:
+        """Model form (floats in −1…1, or ids) → things in memory."""
+
+    def write(self, media: Sequence[Media], out: Path, names: Sequence[str]) -> list[Path]:
+        """Write each thing under its name in ``out``; returns the paths."""
+
+    def augment(self, x: Tensor, spec: Spec, noise: Any) -> Tensor:
+        """A batch [B, ...] that is as good as real; used only if a classifier cannot tell it from the real."""
+
+    def fingerprint(self, contents: Sequence[Any]) -> np.ndarray:
+        """One row of bytes per content for near-duplicate search, with the medium's own invariances."""
+
+    def select(self, what: str, spec: Spec) -> Tensor:
+        """A person's words for a part (rectangle, bars, words) → mask of ``spec.shape`` without the channel axis."""
+
+
+class Task(Protocol):
+    """A corruption and its undoing."""
+
+    @staticmethod
+    def refuse(target: Spec, given: Specs) -> str | None:
+        """Why this task cannot work on this target, or None."""
+
+    def __init__(self, target: Spec, given: Specs) -> None: ...
+
+    @property
+    def cond(self) -> Specs:
+        """The conditions that the model will see."""
+
+    def corrupt(self, x: Tensor, given: Cond, noise: Any) -> Cond:
+        """Training: the condition made from the example itself."""
+
+    def ask(self, given: Cond, knobs: Mapping[str, Any]) -> Cond:
+        """Generation: the condition made from the person's input."""
+
+    def compose(self, x: Tensor, cond: Cond) -> Tensor:
+        """Put back exactly what was known."""
+
+    def naive(self, cond: Cond) -> Tensor | None:
+        """The simplest answer to this task, if there is one."""
+
+
+class Model(Protocol):
+    """A family: p(x | cond). A torch Module beside this protocol.
+
+    It may name in ``scaffold`` the submodules that only training needs (they stay in checkpoints, not in the model), in
+    ``chunk`` how many rows its sampler always runs with, and its file may define ``Knobs``, the sampler's settings.
+    """
+
+    @staticmethod
+    def refuse(target: Spec, cond: Specs) -> str | None:
+        """Why this family cannot model this target, or None."""
+
+    def __init__(self, target: Spec, cond: Specs, config: Any) -> None: ...
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Kinds of update; () means closed form: only ``settle``."""
+
+    def loss(self, batch: Batch, phase: Phase, progress: float, noise: Any) -> dict[str, Tensor]:
+        """Named losses, each [B]; the trainer weights, averages and sums them. ``progress`` is 0…1 in the phase."""
+
+    def settle(self, batches: Iterable[Batch]) -> None:
+        """Closed-form work on the train split, once, before the first step: PCA, counts."""
+
+    def sample(self, cond: Cond, noise: Any, knobs: Mapping[str, Any]) -> Iterator[Tensor]:
+        """``noise.rows`` samples; each yield is a preview, the last is final."""
+
+
+class Metric(Protocol):
+    """A way to judge. ``question`` is real, varied, its own, obeys or costs."""
+
+    question: str
+
+    @staticmethod
+    def refuse(target: Spec, n: int) -> str | None:
+        """Why this number would mean nothing here, or None."""
+
+    def __call__(self, evidence: Evidence) -> list[Score]:
+        """The scores, each with an interval."""
+
+
+class Gate(Protocol):
+    """A rule at the border. Each method may do nothing; order is given in ``trust/__init__.py``."""
+
+    def admit(self, items: Sequence[Item], contents: Sequence[Any], fingerprints: np.ndarray) -> Mapping[int, Ruling]:
+        """Data in, all items at once: position → ruling, for those that are refused."""
+
+    def screen(self, given: Mapping[str, str]) -> Ruling:
+        """Requests in."""
+
+    def content(self, sample: Sample, run: Mapping[str, Any]) -> Sample | Ruling:
+        """Before the encoder: the thing as it is, changed, or refused."""
+
+    def mark(self, sample: Sample, run: Mapping[str, Any]) -> Sample:
+        """The visible or audible sign; only what becomes a file is marked."""
+
+    def file(self, path: Path, sample: Sample, run: Mapping[str, Any]) -> None:
+        """After the encoder: metadata in the file or beside it."""
+
+
+@runtime_checkable
+class Fits(Protocol):
+    """A family that chooses its own sizes for the data, the minutes and the machine (the plan asks once)."""
+
+    @staticmethod
+    def fit(target: Spec, cond: Specs, n: int, minutes: float, speed: float) -> tuple[Any, dict[str, Any]]:
+        """Sizes for this job.
+
+        Args:
+            target: The target; free axes of tokens (length 0) are chosen here, under the key ``length``.
+            cond: The conditions.
+            n: Training items (grids) or training tokens (tokens).
+            minutes: Training budget.
+            speed: Measured matrix speed at the training dtype, GFLOP/s.
+
+        Returns:
+            The family's ``Config``, and overrides of ``verbs.plan.Training`` fields by name: batch, lr, weight_decay,
+            ema (half-life as a share of the steps), warmup and decay (shares), clip, length (tokens a window).
+        """
+
+
+@runtime_checkable
+class Enters(Protocol):
+    """A family whose phase starts from the averaged weights (a teacher, a frozen critic)."""
+
+    def enter(self, phase: Phase, ema: Mapping[str, Tensor]) -> None:
+        """Called once when a phase begins, before its first step."""
+
+
+@runtime_checkable
+class Calibrates(Protocol):
+    """A family with a last closed-form choice, made on holdout with the averaged weights."""
+
+    def calibrate(self, batches: Iterable[Batch]) -> None:
+        """Called once, when training is over."""
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """A family with a likelihood."""
+
+    def log_prob(self, batch: Batch) -> Tensor:
+        """Log probability in nats of each example. [B]"""
+
+
+@runtime_checkable
+class Latent(Protocol):
+    """A family with a code for each example."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Examples → codes. [B, K]"""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Codes → examples."""
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A family that can show what it looked at."""
+
+    def explain(self, x: Tensor, cond: Cond) -> Mapping[str, Tensor]:
+        """Named maps over the example."""

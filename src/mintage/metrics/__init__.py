@@ -1,0 +1,1 @@
+"""How a generator is judged: one metric a file, each with a class ``Metric``."""

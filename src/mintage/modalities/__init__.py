@@ -1,0 +1,1 @@
+"""How a person's files become tensors and come back: one medium a file, each with a class ``Codec``."""

@@ -1,0 +1,74 @@
+"""What comes with the items: classes and captions, as conditions of a model.
+
+Classes are the sorted names seen at least ``SEEN`` times; an item without one, or with a rarer one, has the null id,
+which is the number of classes. Captions are spelled by a small vocabulary of their own; a missing caption is all PAD.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mintage.core.spec import BOS, EOS, PAD, Spec, Specs
+from mintage.nn.vocabulary import SEEN, Vocabulary
+
+PIECES = 512  # learned pieces for captions
+LENGTH = 64  # most ids of a caption
+
+
+class Given:
+    """Classes and caption vocabulary of one data set."""
+
+    def __init__(self) -> None:
+        self.classes: tuple[str, ...] = ()
+        self.captions: Vocabulary | None = None
+        self.length = 0
+
+    def fit(self, given: Sequence[Mapping[str, str]]) -> None:
+        """Learn from what came with the train split."""
+        counts = Counter(entry["class"] for entry in given if entry.get("class"))
+        self.classes = tuple(sorted(name for name, n in counts.items() if n >= SEEN))
+        if len(self.classes) < 2:
+            self.classes = ()
+        texts = [entry["caption"] for entry in given if entry.get("caption")]
+        self.captions, self.length = None, 0
+        if len(texts) >= SEEN:
+            mostly_wide = sum(len(t.encode()) for t in texts) > 2 * sum(map(len, texts))
+            self.captions = Vocabulary.fit(texts, "char" if mostly_wide else "bpe", PIECES)
+            lengths = sorted(len(self.captions.encode(t)) + 2 for t in texts)
+            self.length = min(LENGTH, lengths[int(0.99 * (len(lengths) - 1))])
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """As JSON."""
+        captions = self.captions.state if self.captions else None
+        return {"classes": list(self.classes), "captions": captions, "length": self.length}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put back what ``state`` gave."""
+        self.classes = tuple(state["classes"])
+        self.captions = Vocabulary.restore(state["captions"]) if state["captions"] else None
+        self.length = int(state["length"])
+
+    def specs(self) -> Specs:
+        """Specs of the conditions there are: ``class`` with its names in ``channels``, ``caption``."""
+        found = {}
+        if self.classes:
+            found["class"] = Spec("tokens", channels=self.classes, vocab=len(self.classes))
+        if self.captions:
+            found["caption"] = Spec("tokens", (self.length,), ("token",), vocab=len(self.captions))
+        return found
+
+    def encode_caption(self, texts: Sequence[str], spec: Spec) -> Tensor:
+        """Captions → ids. [B, L] int64"""
+        length = spec.shape[0]
+        out = torch.full((len(texts), length), PAD, dtype=torch.int64)
+        for row, text in enumerate(texts):
+            if text and self.captions:
+                ids = [BOS, *self.captions.encode(text)[: length - 2].tolist(), EOS]
+                out[row, : len(ids)] = torch.tensor(ids)
+        return out

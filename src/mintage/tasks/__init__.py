@@ -1,0 +1,1 @@
+"""A task is a corruption, and training is undoing it: one task a file, each with a class ``Task``."""

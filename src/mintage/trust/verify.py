@@ -1,0 +1,129 @@
+"""Reads back what a file says about itself, and which layer is broken.
+
+Verdicts: ``compliant`` (there and right), ``noncompliant`` (there and wrong), ``not_found``, ``inconclusive`` (the file
+cannot be read). Without a signature, metadata can be forged: a compliant file is labelled, not proven.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mintage.core.store import content_hash
+from mintage.core.words import say
+from mintage.trust import carriers
+from mintage.trust.label import ALLOWED, FIELDS, WORDS, strip
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one layer says: ``implicit label``, ``visible label``, ``content`` or ``parameters``."""
+
+    layer: str
+    verdict: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a file says about itself."""
+
+    path: Path
+    layers: tuple[Layer, ...]
+
+    @property
+    def verdict(self) -> str:
+        """The worst of the layers, in the order noncompliant, inconclusive, not_found, compliant."""
+        found = {layer.verdict for layer in self.layers}
+        return next(word for word in ("noncompliant", "inconclusive", "not_found", "compliant") if word in found)
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"path": str(self.path), "verdict": self.verdict, "layers": [asdict(layer) for layer in self.layers]}
+
+    @property
+    def line(self) -> str:
+        """For a person, one line a layer."""
+        return "\n".join([f"{self.path}: {self.verdict}", *(f"  {x.layer}: {x.verdict}. {x.detail}" for x in self.layers)])
+
+
+def verify(path: Path) -> Finding:
+    """Read every layer of a file."""
+    return Finding(path, tuple(_layers(path)))
+
+
+def _layers(path: Path) -> list[Layer]:
+    try:
+        words = carriers.read(path)
+        picture = path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")
+        content: Any = np.array(Image.open(path)) if picture else path.read_bytes().decode("utf-8")
+    except (OSError, ValueError, SyntaxError) as error:
+        why = say("{name} cannot be read ({error})", name=path.name, error=error)
+        return [Layer(layer, "inconclusive", why) for layer in ("implicit label", "visible label", "content")]
+    made = _json(words.get("mintage", ""))
+    inner, labelled = _text(content) if isinstance(content, str) else _picture(content, made)
+    found = [_implicit(words), _visible(labelled)]
+    if "content" in made:
+        same = inner is not None and content_hash(inner) == made["content"]
+        text = say("the content is what was made") if same else say("the content was changed after it was made")
+        found.append(Layer("content", "compliant" if same else "noncompliant", text))
+    else:
+        found.append(Layer("content", "not_found", say("nothing says what the content was")))
+    known = words.get("parameters", "")
+    found.append(Layer("parameters", "compliant" if known else "not_found", known))
+    return found
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _implicit(words: dict[str, str]) -> Layer:
+    if "AIGC" not in words:
+        return Layer("implicit label", "not_found", say("there is no AIGC entry"))
+    label = _json(words["AIGC"]).get("AIGC")
+    if not isinstance(label, dict) or set(label) != set(FIELDS):
+        return Layer("implicit label", "noncompliant", say("the AIGC entry does not have its seven fields"))
+    wrong = [key for key, value in label.items() if not isinstance(value, str) or not value or ALLOWED.search(value)]
+    if wrong or label["Label"] not in ("1", "2", "3"):
+        fields = ", ".join(wrong) or "Label"
+        return Layer("implicit label", "noncompliant", say("the fields {fields} hold what is not allowed", fields=fields))
+    return Layer("implicit label", "compliant", say("made by AI, by {producer}", producer=label["ContentProducer"]))
+
+
+def _visible(labelled: bool | None) -> Layer:
+    if labelled is None:
+        return Layer("visible label", "not_found", say("the file does not say where its visible label is"))
+    if labelled:
+        return Layer("visible label", "compliant", WORDS)
+    return Layer("visible label", "noncompliant", say("the visible label was removed or changed"))
+
+
+def _text(text: str) -> tuple[str | None, bool | None]:
+    head = f"{WORDS}\n\n"
+    return (text.removeprefix(head), True) if text.startswith(head) else (text, False)
+
+
+def _picture(pixels: np.ndarray, made: dict[str, Any]) -> tuple[np.ndarray | None, bool | None]:
+    """The content without its label, and whether the strip is as we draw it."""
+    try:
+        left, top, width, height = map(int, made["box"])
+    except (KeyError, TypeError, ValueError):
+        return None, None
+    inner = pixels[top : top + height, left : left + width]
+    if inner.shape[:2] != (height, width):
+        return None, False
+    expected = strip(width, height)
+    below = pixels[top + height :]
+    grey = below if below.ndim == 2 else below[..., 0]
+    return np.ascontiguousarray(inner), grey.shape == expected.shape and bool((grey == expected).all())

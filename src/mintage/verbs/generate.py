@@ -1,0 +1,288 @@
+"""generate: from a model and a request to released files.
+
+``draw`` makes unmarked content in memory (evaluation, previews and cascades use it); ``generate`` turns it into files
+that have passed the release gates. Sample k of seed s is the sample of seed s + k: samplers run in chunks of a constant
+row count and every row has its own noise, so it has the same content alone, among others and after a restart.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from mintage import trust
+from mintage.core import registry
+from mintage.core.config import parse
+from mintage.core.errors import RefusedError, UsageError
+from mintage.core.events import Event, On, ignore
+from mintage.core.registry import unknown
+from mintage.core.spec import COND_NAMES, Cond, Media, Sample
+from mintage.core.store import content_hash
+from mintage.core.words import say
+from mintage.nn.noise import Noise
+from mintage.verbs.load import Loaded, load
+
+MAX_SAMPLES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Made:
+    """What ``generate`` made.
+
+    Attributes:
+        paths: Files, in the order of the seeds.
+        hashes: Content hash of each sample (pixels or text, without labels).
+        seconds: Seconds of sampling, without writing.
+        refused: Sentences of the release gates about samples that were held back.
+    """
+
+    paths: tuple[Path, ...]
+    hashes: tuple[str, ...]
+    seconds: float
+    refused: tuple[str, ...] = ()
+
+
+@contextmanager
+def steady(threads: int) -> Iterator[None]:
+    """Sample at the thread count of the card, without gradients."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def default_classes(loaded: Loaded, seeds: Sequence[int]) -> Tensor:
+    """Class of each sample when none is asked for: the seed decides, so all classes come equally often. [n]"""
+    return torch.tensor([seed % loaded.recipe.cond["class"].vocab for seed in seeds])
+
+
+def _rows(cond: Cond, rows: Tensor) -> dict[str, Tensor]:
+    return {name: values[rows] for name, values in cond.items()}
+
+
+def draw(
+    loaded: Loaded,
+    n: int,
+    seed: int = 0,
+    cond: Cond | None = None,
+    sketch: bool = False,
+    knobs: Mapping[str, Any] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> Tensor:
+    """Unmarked content in model form, chunk by chunk. [n, ...]
+
+    Args:
+        loaded: The model.
+        n: How many.
+        seed: Seed of the first; sample k has seed + k.
+        cond: Conditions, one row a sample; a missing class is chosen by each sample's seed.
+        sketch: Draw from the baseline instead.
+        knobs: Sampler settings.
+        seeds: The samples' own seeds, in place of ``seed``.
+    """
+    seeds = list(range(seed, seed + n)) if seeds is None else list(seeds)
+    cond = dict(cond or {})
+    if "class" in loaded.recipe.cond and "class" not in cond:
+        cond["class"] = default_classes(loaded, seeds)
+    model, cond, skip = loaded.sketch if sketch else loaded.model, *opened(loaded, cond, n)
+    parts: list[Tensor] = []
+    with steady(loaded.recipe.threads):
+        for start in range(0, n, loaded.chunk):
+            for partial in _chunk(loaded, model, cond, seeds, start, knobs or {}):
+                last = partial
+            parts.append(last[: n - start, skip:] if skip else last[: n - start])
+    return _stack(parts)
+
+
+def opened(loaded: Loaded, cond: dict[str, Tensor], n: int) -> tuple[dict[str, Tensor], int]:
+    """A sample of a long text that nobody began starts at a line: the condition with that beginning, and its length."""
+    opening = getattr(loaded.codec, "opening", "")
+    if not opening or "prompt" in cond:
+        return cond, 0
+    row = loaded.codec.encode([opening], loaded.recipe.target.at(token=0))[:, 1:-1].long()  # without bos and eos
+    return {**cond, "prompt": row.expand(n, -1)}, row.shape[1]
+
+
+def _stack(parts: Sequence[Tensor]) -> Tensor:
+    """Chunks of texts may differ in length: pad to the longest."""
+    longest = max(part.shape[1] for part in parts)
+    if parts[0].dtype == torch.int64 and any(part.shape[1] != longest for part in parts):
+        parts = [torch.nn.functional.pad(part, (0, longest - part.shape[1])) for part in parts]
+    return torch.cat(list(parts))
+
+
+def _chunk(loaded: Loaded, model: Any, cond: Cond, seeds: Sequence[int], start: int, knobs: Mapping[str, Any]) -> Iterator[Tensor]:
+    """One constant-size sampler call; the rows past the last sample repeat it and are dropped by the caller."""
+    at = torch.arange(start, start + loaded.chunk).clamp(max=len(seeds) - 1)
+    own = [seeds[i] for i in at.tolist()]
+    asked = loaded.task.ask(_rows(cond, at), knobs)
+    for partial in model.sample(asked, Noise.rows_of(own), knobs):
+        yield loaded.task.compose(partial, asked)
+
+
+def conditions(loaded: Loaded, given: Mapping[str, str], n: int) -> dict[str, Tensor]:
+    """A person's words → condition tensors, one row a sample.
+
+    Raises:
+        UsageError: A name or class that the model does not know; the sentence lists what it knows.
+    """
+    cond: dict[str, Tensor] = {}
+    known = [name for name in COND_NAMES if name in loaded.recipe.cond and name in ("class", "caption")]
+    if loaded.recipe.target.kind == "tokens":
+        known.append("prompt")
+    for name, value in given.items():
+        if name not in known:
+            raise UsageError(
+                unknown("--given", name, known)
+                if known
+                else say("This model was trained without labels or captions, so it takes no --given {name}.", name=name)
+            )
+        if name == "class":
+            names = loaded.recipe.cond["class"].channels
+            if value not in names:
+                raise UsageError(unknown(say("class"), value, names))
+            row = torch.tensor([names.index(value)])
+        elif name == "caption":
+            row = loaded.codec.encode_caption([value], loaded.recipe.cond["caption"])
+        else:
+            row = loaded.codec.encode([value], loaded.recipe.target.at(token=0))[:, :-1].long()  # without eos
+        cond[name] = row.expand(n, *row.shape[1:])
+    return cond
+
+
+def name_given(loaded: Loaded, given: Mapping[str, str], prompt: str) -> dict[str, str]:
+    """``--prompt`` is short for the text's beginning, or for the caption."""
+    if not prompt:
+        return dict(given)
+    if loaded.recipe.target.kind == "tokens":
+        return {**given, "prompt": prompt}
+    if "caption" in loaded.recipe.cond:
+        return {**given, "caption": prompt}
+    names = loaded.recipe.cond["class"].channels if "class" in loaded.recipe.cond else ()
+    if prompt in names:
+        return {**given, "class": prompt}
+    hint = say("ask by class instead: {names}.", names=", ".join(names)) if names else say("generate without --prompt.")
+    raise RefusedError(say("This model was trained without captions, so --prompt means nothing to it;") + " " + hint)
+
+
+def send_out(
+    loaded: Loaded,
+    samples: Sequence[Sample],
+    level: Literal["view", "file"],
+    out: Path | None = None,
+    knobs: Mapping[str, Any] | None = None,
+) -> tuple[list[Any], list[str]]:
+    """The one way out: every sample that leaves passes here, as a view (samples) or as files (paths), with what was held back."""
+    run = {**loaded.card, "name": loaded.run.path.name, "model_hash": loaded.model_hash, "knobs": dict(knobs or {})}
+    left: Any = trust.release(samples, level, run, loaded.run.index, out, loaded.codec)
+    return (left, []) if level == "view" else left
+
+
+def as_samples(loaded: Loaded, x: Tensor, seeds: Sequence[int], given: Sequence[Mapping[str, str]]) -> list[Sample]:
+    """Decoded content with its hash and its story."""
+    media = loaded.codec.decode(x, loaded.recipe.target)
+    return [Sample(m, seed, content_hash(m.content), dict(g)) for m, seed, g in zip(media, seeds, given, strict=True)]
+
+
+def asked_words(loaded: Loaded, cond: Cond, given: Mapping[str, str], n: int, seeds: Sequence[int]) -> list[dict[str, str]]:
+    """What each sample was asked for, as words, for its label."""
+    rows = [dict(given) for _ in range(n)]
+    if "class" in loaded.recipe.cond and "class" not in given:
+        names = loaded.recipe.cond["class"].channels
+        for row, index in zip(rows, default_classes(loaded, seeds).tolist(), strict=True):
+            row["class"] = names[index]
+    return rows
+
+
+def read_knobs(loaded: Loaded, pairs: Sequence[str]) -> dict[str, Any]:
+    """``-o`` pairs checked against the family's sampler settings (its ``Knobs``)."""
+    return parse(pairs, [registry.get("families", loaded.recipe.family, "Knobs")])
+
+
+def generate(
+    model: str,
+    n: int = 16,
+    seed: int = 0,
+    prompt: str = "",
+    given: Mapping[str, str] | None = None,
+    out: Path | None = None,
+    options: Sequence[str] = (),
+    runs: str = "",
+    on: On = ignore,
+) -> Made:
+    """Make ``n`` samples and release them as labelled files.
+
+    Args:
+        model: A run's folder, its name, or a model folder.
+        n: How many.
+        seed: Seed of the first; sample k has seed + k.
+        prompt: Beginning of a text, or a caption.
+        given: Conditions by name, as text.
+        out: Folder for the files; the run's ``outputs`` if None.
+        options: Sampler settings as ``key=value``.
+        runs: Folder of runs.
+        on: Listener of progress; hears a text grow while it is written when n is 1.
+
+    Raises:
+        UsageError: Unknown model, condition, class or setting.
+        StoreError: Damaged model folder, or no room to write.
+    """
+    if not 1 <= n <= MAX_SAMPLES:
+        raise UsageError(say("-n {n}: choose from 1 to {most}.", n=n, most=MAX_SAMPLES))
+    loaded = load(model, runs)
+    words = name_given(loaded, given or {}, prompt)
+    ruling = trust.screen(words)
+    if not ruling.admitted:
+        raise RefusedError(ruling.reason)
+    knobs, cond = read_knobs(loaded, options), conditions(loaded, words, n)
+    seeds = list(range(seed, seed + n))
+    begin = time.perf_counter()
+    x = _streamed(loaded, cond, seed, knobs, on) if n == 1 else draw(loaded, n, seed, cond, knobs=knobs)
+    seconds = time.perf_counter() - begin
+    samples = as_samples(loaded, x, seeds, asked_words(loaded, cond, words, n, seeds))
+    paths, held = send_out(loaded, samples, "file", out or loaded.run.outputs, knobs)
+    for sentence in held:
+        on(Event("warning", "generate", sentence))
+    for path, sample in zip(paths, samples, strict=False):
+        on(Event("sample", "generate", "", {"path": str(path), "seed": sample.seed, "hash": sample.content_hash}))
+    on(
+        Event(
+            "done",
+            "generate",
+            say("{n} made in {ms} ms each.", n=n, ms=round(seconds / n * 1000, 2)),
+            {"seconds": seconds},
+        )
+    )
+    return Made(tuple(paths), tuple(s.content_hash for s in samples), seconds, tuple(held))
+
+
+def _streamed(loaded: Loaded, cond: Cond, seed: int, knobs: Mapping[str, Any], on: On) -> Tensor:
+    """One sample, telling the listener as it grows."""
+    cond = dict(cond)
+    if "class" in loaded.recipe.cond and "class" not in cond:
+        cond["class"] = default_classes(loaded, [seed])
+    cond, skip = opened(loaded, cond, 1)
+    listening = loaded.recipe.target.kind == "tokens" and on is not ignore
+    with steady(loaded.recipe.threads):
+        for partial in _chunk(loaded, loaded.model, cond, [seed], 0, knobs):
+            x = partial[:1, skip:] if skip else partial[:1]
+            if listening:
+                views, _ = send_out(loaded, as_samples(loaded, x, [seed], [{}]), "view")
+                if views:
+                    on(Event("preview", "generate", "", {"text": text_of(views[0].media)}))
+    return x
+
+
+def text_of(media: Media) -> str:
+    """The text of a text; empty for other media."""
+    return media.content if isinstance(media.content, str) else ""

@@ -1,0 +1,300 @@
+"""What Mintage assumes about a person's data, each guess with its reason and the option that overrides it.
+
+The medium is the one with most files. Folders or file stems named after splits are splits, other subfolders classes.
+Pictures take captions from a text of the same stem or from ``metadata.jsonl``/``metadata.csv``. A field with few,
+repeating values is a class for texts, and offered as one for pictures.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mintage.core import registry
+from mintage.core.errors import DataError, UsageError
+from mintage.core.spec import Item, Ruling
+from mintage.core.words import say
+from mintage.nn.reading import read_text
+from mintage.verbs.shelf import Contents, Place
+from mintage.verbs.sources import SPLITS, Source, split_of
+
+CAPTIONS = ("text", "caption", "description", "prompt", "title")  # fields that may hold a caption, in this order
+TABLES = ("metadata.jsonl", "metadata.csv", "captions.jsonl", "captions.csv", "metadata.tsv", "captions.tsv")
+MOST_CLASSES, FEWEST = 100, 5  # of a field that serves as class: at most so many values, so many items each
+NATURAL = (8, 16, 24, 28, 32, 48, 64)  # sizes that the plan is offered
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One assumption."""
+
+    name: str
+    value: str
+    why: str
+    override: str = ""
+
+
+@dataclass
+class Sidecars:
+    """Files that describe other files."""
+
+    captions: dict[Path, str] = field(default_factory=dict)
+    fields: dict[Path, dict[str, str]] = field(default_factory=dict)
+    used: set[Path] = field(default_factory=set)
+
+
+def medium(source: Source, options: Mapping[str, str]) -> tuple[str, list[Path]]:
+    """The modality of most files, and its files; the others are set aside."""
+    codecs = {name: registry.get("modalities", name) for name in registry.names("modalities")}
+    reads = {name: [p for p in source.files if p.suffix.lower() in codec.suffixes] for name, codec in codecs.items()}
+    stems = {path.with_suffix("") for path in reads.get("image", ())}
+    weight = {name: len([p for p in paths if name == "image" or p.with_suffix("") not in stems]) for name, paths in reads.items()}
+    weight["image"] = weight.get("image", 0) + sum(len(rows.values) for rows in source.rows)
+    if source.plain or (len(source.files) == 1 and not any(weight.values())):
+        weight["text"], reads["text"] = len(source.files), list(source.files)  # named outright: try to read it as text
+    wanted = options.get("modality", "")
+    if wanted and wanted not in codecs:
+        raise UsageError(registry.unknown(say("modality"), wanted, codecs))
+    name = wanted or max(weight, key=lambda key: (weight[key], sum(p.stat().st_size for p in reads.get(key, ()))))
+    chosen = set(reads.get(name, ()))
+    side = {path for path in source.files if name == "image" and (path.with_suffix("") in stems or path.name.lower() in TABLES)}
+    known = {path for paths in reads.values() for path in paths}
+    for path in source.files:
+        if path in chosen or path in side:
+            continue
+        if path in known:
+            source.refuse(path, "medium", say("most of the data is of another medium"))
+        else:
+            source.refuse(path, "aside", say("files of the kind {suffix} are not read", suffix=path.suffix or path.name))
+    if source.rows and name != "image":
+        for rows in source.rows:
+            source.refuse(rows.path, "medium", say("most of the data is of another medium"))
+    splits = stem_splits(sorted(chosen)) if name != "image" else {}
+    for path in sorted(chosen):
+        if splits and not splits[path]:
+            source.refuse(path, "aside", say("other files are named train and test, and this one belongs to neither"))
+            chosen.remove(path)
+    return name, [path for path in source.files if path in chosen or path in side]
+
+
+def sidecars(source: Source, files: Sequence[Path], options: Mapping[str, str]) -> Sidecars:
+    """Captions and fields of pictures, from the files beside them."""
+    found = Sidecars()
+    pictures = {p.with_suffix(""): p for p in files if p.suffix.lower() != ".txt" and p.name.lower() not in TABLES}
+    by_place = {path.resolve(): path for path in pictures.values()}
+    for path in files:
+        if path.name.lower() in TABLES:
+            found.used.add(path)
+            try:
+                rows = records(path)
+            except (DataError, ValueError, OSError) as error:
+                source.refuse(path, "broken", say("it cannot be read as a table ({error})", error=error))
+                continue
+            for row in rows:
+                name = row.get("file_name") or row.get("file") or row.get("image") or ""
+                target = by_place.get((path.parent / name).resolve()) if name else None
+                if target:
+                    found.fields.setdefault(target, {}).update(row)
+        elif path.suffix.lower() in (".txt", ".caption") and path.with_suffix("") in pictures:
+            found.used.add(path)
+            found.captions[pictures[path.with_suffix("")]] = read_text(path.read_bytes()).strip()
+    wanted = options.get("caption", "")
+    for target, row in found.fields.items():
+        text = row.get(wanted, "") if wanted else next((row[key] for key in CAPTIONS if row.get(key)), "")
+        if text:
+            found.captions.setdefault(target, text)
+    if wanted == "none":
+        found.captions.clear()
+    return found
+
+
+def records(path: Path) -> list[dict[str, str]]:
+    """Rows of a JSON-lines, CSV or TSV file; fields that are no text are left out."""
+    text = read_text(path.read_bytes())
+    if path.suffix.lower() == ".jsonl":
+        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+        return [{k: v for k, v in row.items() if isinstance(v, str)} for row in rows if isinstance(row, dict)]
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
+    table = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+    return [{k: v for k, v in row.items() if k and isinstance(v, str)} for row in table]
+
+
+def _delimiter(text: str) -> str:
+    head = text.split("\n", 1)[0]
+    return max(",;\t|", key=head.count)
+
+
+def label(items: Sequence[Item], source: Source, side: Sidecars, options: Mapping[str, str]) -> list[Item]:
+    """Items with the splits, classes and captions that their surroundings suggest."""
+    parts = {path: _parts(path, source) for path in {item.path: None for item in items}}
+    levels = _split_levels(set(parts.values()))
+    stems = stem_splits(list(parts))
+    around: dict[Path, tuple[str, str]] = {}  # path → split, class
+    for path, folders in parts.items():
+        splits = [SPLITS[part.lower()] for i, part in enumerate(folders) if folders[: i + 1] in levels]
+        words = [part for i, part in enumerate(folders) if folders[: i + 1] not in levels]
+        around[path] = (splits[0] if splits else stems.get(path, ""), words[-1] if words else "")
+    out = []
+    for item in items:
+        given = {**side.fields.get(item.path, {}), **item.given} if item.path in side.fields else item.given
+        if item.path in side.captions:
+            given = {**given, "caption": side.captions[item.path]}
+        split = item.split or around[item.path][0]
+        changed = split != item.split or given is not item.given
+        out.append(replace(item, split=split, given=given) if changed else item)
+    return _classes(out, {path: word for path, (_, word) in around.items() if word}, options)
+
+
+def _parts(path: Path, source: Source) -> tuple[str, ...]:
+    return path.relative_to(source.root).parts[:-1] if path.is_relative_to(source.root) else ()
+
+
+def stem_splits(paths: Sequence[Path]) -> dict[Path, str]:
+    """Splits by the stems of a few files, where there is a train and another one."""
+    found = {path: split_of(path.stem) for path in paths}
+    return found if len(paths) <= 50 and {"train"} < set(found.values()) - {""} else {}
+
+
+def _split_levels(folders: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
+    """Folders that are splits: at their level all are, or there is a train and another one."""
+    children: dict[tuple[str, ...], set[str]] = {}
+    for parts in folders:
+        for i, part in enumerate(parts):
+            children.setdefault(parts[:i], set()).add(part)
+    found = set()
+    for parent, names in children.items():
+        splits = {name: SPLITS.get(name.lower(), "") for name in names}
+        if all(splits.values()) or {"train"} < set(splits.values()) - {""}:
+            found |= {(*parent, name) for name, split in splits.items() if split}
+    return found
+
+
+def _classes(items: list[Item], folders: Mapping[Path, str], options: Mapping[str, str]) -> list[Item]:
+    """Put ``class`` where it was asked for, else where folders or (without captions) a repeating field give it."""
+    wanted = options.get("class", "")
+    fields = repeating(items)
+    if wanted == "none":
+        return [replace(item, given={k: v for k, v in item.given.items() if k != "class"}) for item in items]
+    if wanted and wanted not in ("folder", "name"):
+        if not any(wanted in item.given for item in items):
+            raise UsageError(registry.unknown("-o class=", wanted, [*fields, "folder", "name", "none"]))
+        return [_with(item, item.given.get(wanted, "")) for item in items]
+    if wanted == "name":
+        return [_with(item, first_word(item.path)) for item in items]
+    names = set(folders.values())
+    if wanted == "folder" or (len(names) >= 2 and len(items) >= 2 * len(names)):
+        return [_with(item, folders.get(item.path, "")) for item in items]
+    if fields and not any("class" in item.given or "caption" in item.given for item in items):
+        return [_with(item, item.given.get(fields[0], "")) for item in items]
+    return items
+
+
+def _with(item: Item, name: str) -> Item:
+    return replace(item, given={**item.given, "class": name}) if name and "class" not in item.given else item
+
+
+def repeating(items: Sequence[Item]) -> list[str]:
+    """Fields of nearly all items that have few, repeating values; the fewest first."""
+    names = Counter(key for item in items for key in item.given)
+    found = []
+    for key, n in names.items():
+        distinct = len({item.given.get(key) for item in items})
+        if key not in ("class", "caption") and n >= 0.95 * len(items) and 2 <= distinct <= min(MOST_CLASSES, n // FEWEST):
+            found.append((distinct, key))
+    return [key for _, key in sorted(found)]
+
+
+def first_word(path: Path) -> str:
+    """The letters that a file name begins with."""
+    match = re.match(r"[^\W\d_]+", path.stem)
+    return match.group() if match else ""
+
+
+def sizes(contents: Contents) -> dict[str, int]:
+    """How many items of each size: height × width, or characters by powers of two."""
+    found: Counter[str] = Counter()
+    for k, place in enumerate(contents.places):
+        if isinstance(place, Place):
+            shape = place.shape
+            found[f"{shape[0]}×{shape[1]}" if shape else f"≤{1 << max(0, len(contents[k]) - 1).bit_length()}"] += 1
+    return dict(found.most_common())
+
+
+def suggested_side(found: Mapping[str, int]) -> int:
+    """The side at which to learn: the items' own where all are small and alike, else the size just under their median."""
+    sides = sorted((min(map(int, key.split("×"))), n) for key, n in found.items())
+    if len(sides) == 1 and sides[0][0] <= NATURAL[-1]:
+        return sides[0][0]
+    half, seen = sum(n for _, n in sides) / 2, 0
+    for side, n in sides:
+        seen += n
+        if seen >= half:
+            return max([size for size in NATURAL if size <= side], default=NATURAL[0])
+    return NATURAL[-1]
+
+
+def table(
+    name: str, items: Sequence[Item], source: Source, found: Mapping[str, int], options: Mapping[str, str]
+) -> tuple[tuple[str, ...], tuple[Guess, ...]]:
+    """Classes, and all guesses in one table."""
+    counts = Counter(item.given["class"] for item in items if item.given.get("class"))
+    classes = tuple(sorted(counts))
+    guesses = [Guess(say("medium"), name, say("most files are of this kind"), "-o modality=")]
+    if name == "image":
+        guesses.append(Guess(say("size"), str(suggested_side(found)), say("the pictures' own size, at most 64"), "--size"))
+    if classes:
+        shown = ", ".join(classes[:5]) + (" …" if len(classes) > 5 else "")
+        guesses.append(Guess(say("classes"), shown, say("folders or a field with repeating values"), "-o class="))
+    captions = sum("caption" in item.given for item in items)
+    if captions:
+        why = say("texts beside the pictures, or their metadata")
+        guesses.append(Guess(say("captions"), str(captions), why, "-o caption="))
+    taken = [item.given.get("class") for item in items]
+    offered = [key for key in repeating(items) if [item.given.get(key) for item in items] != taken]
+    if name == "image" and 2 <= len({first_word(path) for path in {i.path for i in items}}) <= len(items) // FEWEST:
+        offered.append("name")
+    if offered:
+        why = say("their values repeat; not used")
+        guesses.append(Guess(say("could be classes"), ", ".join(offered), why, f"-o class={offered[0]}"))
+    parts = Counter(item.split for item in items)
+    text = ", ".join(f"{part} {parts[part]}" for part in ("train", "holdout", "test"))
+    guesses.append(Guess(say("splits"), text, say("names given, else 80/10/10 by content"), ""))
+    return classes, tuple(guesses)
+
+
+NOTES = {
+    "transparent": "{n} had transparency and were laid over white.",
+    "rotated": "{n} were turned upright as their camera says.",
+    "animated": "{n} were animated; the first frame was taken.",
+    "deep": "{n} had more than 8 bits and were reduced.",
+    "cmyk": "{n} were made for print (CMYK) and became RGB.",
+}
+KINDS = {
+    "broken": "{n} broken ({first}: {why})",
+    "duplicate": "{n} exact copies ({first} is {why})",
+    "near": "{n} near-copies ({first} is {why})",
+    "medium": "{n} of another medium ({first})",
+    "aside": "{n} set aside ({first}: {why})",
+}
+
+
+def summary(
+    data: str, good: int, refused: Sequence[tuple[Item, Ruling]], notes: Mapping[str, int], classes: Sequence[str]
+) -> tuple[str, ...]:
+    """A few sentences for a person; the full list is the manifest's."""
+    lines = [say("{data}: {n} found, {good} good.", data=data, n=good + len(refused), good=good)]
+    for kind, sentence in KINDS.items():
+        of_kind = [(item, ruling) for item, ruling in refused if ruling.kind == kind]
+        if of_kind:
+            item, ruling = of_kind[0]
+            lines.append(say(sentence, n=len(of_kind), first=item.path.name, why=ruling.reason) + ".")
+    lines += [say(sentence, n=notes[note]) for note, sentence in NOTES.items() if notes.get(note)]
+    if classes:
+        lines.append(say("{n} classes.", n=len(classes)))
+    return tuple(lines)

@@ -1,0 +1,40 @@
+"""The journal: every decision that deviates from the recipe, replayed to the same clock, noise and rate.
+
+Rows: ``resolve`` (forecast checked at a quarter; steps may change from there), ``extend`` (a finished run given more
+minutes), ``rollback`` (not a number; other noise, half the rate).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mintage.core.spec import Recipe
+from mintage.nn.trainer import Clock
+
+
+@dataclass
+class Story:
+    """Where the decisions so far have led."""
+
+    clock: Clock
+    minutes: float
+    salt: int = 0
+    lr_factor: float = 1.0
+    checked: set[int] = field(default_factory=set)
+
+
+def replay(recipe: Recipe, rows: Sequence[Mapping[str, Any]]) -> Story:
+    """Apply every row in order."""
+    story = Story(Clock(recipe.steps), recipe.minutes)
+    for row in rows:
+        if row["kind"] == "resolve":
+            story.checked.add(row["quarter"])
+            if row["steps"] != story.clock.steps:
+                story.clock.resolve(row["at"], row["steps"])
+        elif row["kind"] == "extend":
+            story = Story(Clock(row["steps"]), row["minutes"], story.salt, story.lr_factor)
+        elif row["kind"] == "rollback":
+            story.salt, story.lr_factor = row["salt"], row["lr_factor"]
+    return story

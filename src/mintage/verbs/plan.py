@@ -1,0 +1,265 @@
+"""The plan: from what was found and the minutes given to a frozen recipe, solved once and shown before step 0.
+
+The family says which sizes fit (``Model.fit``), one rehearsal of each phase at full size on the real data says what a
+step costs on this machine, and the minutes say how many steps that buys. ``--dry-run`` stops here.
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mintage.core import registry
+from mintage.core.config import attribute_help, parse, pick, to_json
+from mintage.core.errors import RefusedError, UsageError
+from mintage.core.machine import WATTS_PER_CORE, Machine, measure
+from mintage.core.protocols import Codec, Fits
+from mintage.core.spec import Recipe, Spec
+from mintage.core.words import say
+from mintage.nn.noise import Noise
+from mintage.nn.trainer import Clock, Trainer, Training
+from mintage.verbs.dataset import Dataset, build
+from mintage.verbs.inspect import OPTIONS, Inspection, dataset_hash
+from mintage.verbs.load import build_model, build_task
+
+DEFAULT_FAMILY = {"image": "flow", "text": "gpt"}
+SIZES = (8, 16, 28, 32, 48, 64, 96, 128)
+REHEARSAL_SECONDS = 1.0
+OVERHEAD = 0.04  # share of the budget that previews and checkpoints take
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the person asked for, before anything was looked at.
+
+    Attributes:
+        data: Folder, file or sample name.
+        family: Family, or empty for the medium's default.
+        task: Task.
+        minutes: Training budget.
+        size: Example size, or empty.
+        seed: Seed of all randomness.
+        name: Run name, or empty.
+        options: ``-o`` pairs.
+        parent: Model to start from, or empty.
+    """
+
+    data: str
+    family: str = ""
+    task: str = "generate"
+    minutes: float = 5.0
+    size: str = ""
+    seed: int = 0
+    name: str = ""
+    options: tuple[str, ...] = ()
+    parent: str = ""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A recipe without steps, and the data encoded for it."""
+
+    recipe: Recipe
+    dataset: Dataset
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe with the data it was solved for and what it will cost.
+
+    Attributes:
+        recipe: The frozen recipe.
+        dataset: Encoded data.
+        step_seconds: Measured seconds of one step of each phase.
+        memory: Peak resident memory of the rehearsal, bytes.
+        watt_hours: Estimated energy of the training.
+    """
+
+    recipe: Recipe
+    dataset: Dataset
+    step_seconds: Mapping[str, float]
+    memory: int
+    watt_hours: float
+
+
+def options_of(wish: Wish) -> dict[str, str]:
+    """The ``-o`` pairs and the size as a mapping: what the person fixed by hand."""
+    pairs = dict(pair.split("=", 1) for pair in wish.options if "=" in pair)
+    return {**pairs, **({"size": wish.size} if wish.size else {})}
+
+
+def choose_family(modality: str, family: str, task: str, target: Spec, cond: Mapping[str, Spec]) -> str:
+    """The family, checked against what it can model before any tensor exists.
+
+    Raises:
+        RefusedError: It cannot; the sentence names the families that can.
+    """
+    name = family or DEFAULT_FAMILY.get(modality, "flow")
+    reason = registry.get("families", name).refuse(target, cond) or registry.get("tasks", task).refuse(target, cond)
+    if not reason:
+        return name
+    fitting = [f for f in registry.names("families") if not registry.get("families", f).refuse(target, cond)]
+    raise RefusedError(f"{reason} " + say("For this data choose --family {families}.", families=", ".join(fitting)))
+
+
+def native_side(sizes: Mapping[str, int]) -> int:
+    """Short side that half of the pictures reach, from a histogram of ``width x height``."""
+    sides = sorted(min(map(int, re.findall(r"\d+", size)[:2])) for size, n in sizes.items() for _ in range(n))
+    return sides[len(sides) // 2]
+
+
+def choose_size(view: Spec, inspection: Inspection, minutes: float, size: str) -> Spec:
+    """Lengths of the free axes of a picture: the data's own size, capped by what the minutes can learn.
+
+    Raises:
+        UsageError: ``--size`` is not a number of pixels from 8 to 128.
+    """
+    if view.kind == "tokens":
+        return view
+    if size:
+        sides = size.lower().split("x")
+        if not all(s.isdigit() and 8 <= int(s) <= 128 and int(s) % 4 == 0 for s in sides) or len(sides) > 2:
+            raise UsageError(
+                say("--size {size}: choose a multiple of 4 from 8 to 128, as 64 or 64x96 (height x width).", size=size)
+            )
+        return view.at(height=int(sides[0]), width=int(sides[-1]))
+    most = 32 if minutes < 4 else 64 if minutes < 60 else 96
+    side = max((s for s in SIZES if s <= min(native_side(inspection.sizes), most)), default=8)
+    return view.at(height=side, width=side)
+
+
+def peak_memory() -> int:
+    """Peak resident memory of this process, bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def rehearse(recipe: Recipe, dataset: Dataset) -> dict[str, float]:
+    """Seconds of one step of each phase, on a throw-away model at full size."""
+    model = build_model(recipe).to(recipe.device)
+    task = build_task(recipe)
+    training = pick(Training, recipe.training)
+    trainer = Trainer(model, training, Clock(1000), recipe.seed, recipe.dtype, recipe.device)
+    costs: dict[str, float] = {}
+    for lane in trainer.lanes:
+        middle = (lane.phase.start + lane.phase.stop) / 2
+        at = int(middle * 1000)
+        times: list[float] = []
+        stop = time.perf_counter() + REHEARSAL_SECONDS
+        while len(times) < 3 or (time.perf_counter() < stop and len(times) < 12):
+            begin = time.perf_counter()
+            trainer.step_phase(lane, at, partial(training_batch, recipe, dataset, task, at))
+            times.append(time.perf_counter() - begin)
+        costs[lane.phase.name] = sorted(times[1:])[(len(times) - 1) // 2]
+    return costs
+
+
+def training_batch(recipe: Recipe, dataset: Dataset, task: Any, step: int, noise: Noise) -> Any:
+    """The batch of a step with the task's corruption, on the training device."""
+    batch = dataset.batch(step, recipe.batch, recipe.seed, noise.fork("data"))
+    repair = float(recipe.training.get("repair", 0.0))
+    more = {"repair": repair} if recipe.target.kind == "grid" else {}
+    cond = task.corrupt(batch.x, batch.cond, noise.fork("task"), **more)
+    if recipe.device == "cpu":
+        return replace(batch, cond=cond)
+    moved = {name: value.to(recipe.device) for name, value in cond.items()}
+    return replace(
+        batch,
+        x=batch.x.to(recipe.device),
+        cond=moved,
+        weight=batch.weight.to(recipe.device),
+        length=batch.length.to(recipe.device),
+    )
+
+
+def seconds_a_step(phases: Sequence[Any], costs: Mapping[str, float], start: float = 0.0) -> float:
+    """Mean cost of a step over the progress from ``start`` to 1."""
+    total = float(sum(costs[p.name] / p.every * max(0.0, p.stop - max(p.start, start)) for p in phases))
+    return total / max(1e-9, 1 - start)
+
+
+def outline(wish: Wish, inspection: Inspection) -> Outline:
+    """Everything that can be decided without running the model: codec, size, family, its widths, the encoded data.
+
+    Raises:
+        UsageError: A value that makes no sense, with the valid ones named.
+        RefusedError: A family or task that does not fit this data.
+    """
+    if not 0.01 <= wish.minutes <= 60 * 24 * 30:
+        raise UsageError(say("--minutes {minutes}: give a number above 0.01, such as 5.", minutes=wish.minutes))
+    machine, codec = measure(), registry.get("modalities", inspection.modality)()
+    train = inspection.split("train")
+    codec.fit(inspection.contents(train), [item.given for item in train])
+    views = codec.views()
+    target = choose_size(views["grid"] if "grid" in views else views["tokens"], inspection, wish.minutes, wish.size)
+    given = dict(codec.conditions())
+    registry.get("tasks", wish.task)
+    family = choose_family(inspection.modality, wish.family, wish.task, target, given)
+    recipe = Recipe(
+        data=wish.data, data_hash=dataset_hash(inspection.items), modality=inspection.modality, family=family,
+        task=wish.task, seed=wish.seed, minutes=wish.minutes, steps=0, batch=0, threads=machine.cores,
+        dtype=machine.dtype, device=machine.device, target=target, cond=given, config={}, training={},
+        codec=codec.state, options=options_of(wish), parent=wish.parent,
+    )  # fmt: skip
+    return _widths(recipe, wish, inspection, codec, machine)
+
+
+def _widths(recipe: Recipe, wish: Wish, inspection: Inspection, codec: Codec, machine: Machine) -> Outline:
+    """The family's own sizes under the person's overrides, and the data encoded for them."""
+    model_class, config_class = (registry.get("families", recipe.family, part) for part in ("Model", "Config"))
+    values = parse(wish.options, [config_class, Training], OPTIONS)
+    target = recipe.target.at(token=128) if recipe.target.kind == "tokens" else recipe.target
+    dataset = build(inspection, codec, target, recipe.cond)
+    cond = build_task(recipe).cond
+    config, own = config_class(), dict[str, Any]()
+    if isinstance(model_class, Fits):
+        config, own = model_class.fit(recipe.target, cond, dataset.tokens or len(dataset), wish.minutes, machine.speed)
+    training = pick(Training, values, pick(Training, own, Training(batch=64, lr=2e-3)))
+    config = pick(config_class, values, config)
+    if training.length and target.kind == "tokens":
+        target = target.at(token=training.length)
+        dataset = Dataset(target, dataset.parts)
+    recipe = replace(recipe, target=target, cond=cond, config=to_json(config), training=to_json(training), batch=training.batch)
+    return Outline(recipe, dataset)
+
+
+def solve(outlined: Outline) -> Plan:
+    """Rehearse a step of each phase, and turn minutes into steps."""
+    recipe, dataset = outlined.recipe, outlined.dataset
+    phases = build_model(recipe).phases
+    if not phases:
+        return Plan(recipe, dataset, {}, peak_memory(), 0.0)
+    costs = rehearse(recipe, dataset)
+    affordable = recipe.minutes * 60 * (1 - OVERHEAD) / seconds_a_step(phases, costs)
+    steps = int(recipe.training["steps"]) or max(20, int(affordable))
+    energy = recipe.minutes / 60 * WATTS_PER_CORE * recipe.threads
+    return Plan(replace(recipe, steps=steps), dataset, costs, peak_memory(), energy)
+
+
+def run_name(wish: Wish, family: str) -> str:
+    """``data-family[-task]``."""
+    stem = Path(wish.data).resolve().stem if Path(wish.data).exists() else Path(wish.data).stem
+    task = "" if wish.task == "generate" else f"-{wish.task}"
+    return wish.name or f"{stem or 'data'}-{family}{task}"
+
+
+def describe(plan: Plan) -> str:
+    """The plan in one line for a person."""
+    recipe = plan.recipe
+    size = "×".join(str(n) for n in recipe.target.shape[-2:]) if recipe.target.kind == "grid" else str(recipe.target.shape[0])
+    return say(
+        "Plan: {family}, {size} {unit}, {steps} steps in {minutes} min on this {device}, {memory} GB, about {energy} Wh.",
+        family=recipe.family, size=size, unit=say("px") if recipe.target.kind == "grid" else say("tokens"),
+        steps=recipe.steps, minutes=round(recipe.minutes, 2), device=recipe.device.upper(),
+        memory=round(plan.memory / 1e9, 1), energy=round(plan.watt_hours, 2),
+    )  # fmt: skip
+
+
+def valid_keys(family: str) -> dict[str, str]:
+    """Every ``-o`` key of a family with its help."""
+    return {**attribute_help(registry.get("families", family, "Config")), **attribute_help(Training)}

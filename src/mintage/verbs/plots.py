@@ -1,0 +1,95 @@
+"""Small drawings for the report as inline SVG: an interval with its floor and sketch, and curves.
+
+Every drawing carries a sentence for those who do not see it, and stands beside a table with the same numbers. Colours
+come from the page's style sheet by class name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from mintage.core.spec import Score
+from mintage.core.words import say
+from mintage.verbs.evaluate import Line
+
+WIDE, TALL = 240, 30
+CURVE_WIDE, CURVE_TALL = 640, 200
+
+
+def number(value: float) -> str:
+    """Three significant digits, no exponent where a person would not write one."""
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 1000:
+        return f"{value:,.0f}"
+    if size >= 100:
+        return f"{value:.0f}"
+    if size >= 0.001:
+        return f"{value:.3f}" if size < 1 else f"{value:.2f}" if size < 10 else f"{value:.1f}"
+    digits, _, power = f"{value:.1e}".partition("e")
+    return f"{digits} × 10" + str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def ranged(score: Score | None) -> str:
+    """A value with its interval."""
+    if score is None:
+        return "–"
+    if score.low == score.high:
+        return number(score.value)
+    return f"{number(score.value)} <small>{number(score.low)} … {number(score.high)}</small>"
+
+
+def interval(line: Line) -> str:
+    """Dot and whisker of what the model scores, over the band of held-out items and the tick of the sketch."""
+    scores = [s for s in (line.made, line.floor, line.sketch) if s is not None]
+    low, high = min(s.low for s in scores), max(s.high for s in scores)
+    span = (high - low) or abs(high) or 1.0
+
+    def x(value: float) -> str:
+        return f"{8 + (WIDE - 16) * (value - low) / span:.1f}"
+
+    mid, parts = TALL / 2, [f'<line class="axis" x1="8" x2="{WIDE - 8}" y1="{TALL / 2}" y2="{TALL / 2}"/>']
+    if line.floor:
+        width = max(2.0, (WIDE - 16) * (line.floor.high - line.floor.low) / span)
+        parts.append(f'<rect class="floor" x="{x(line.floor.low)}" y="4" width="{width:.1f}" height="{TALL - 8}" rx="2"/>')
+        parts.append(f'<line class="floorline" x1="{x(line.floor.value)}" x2="{x(line.floor.value)}" y1="4" y2="{TALL - 4}"/>')
+    if line.sketch:
+        at = x(line.sketch.value)
+        parts.append(f'<path class="sketch" d="M{at} {mid - 5} l5 5 l-5 5 l-5 -5 z"/>')
+    parts.append(f'<line class="whisker" x1="{x(line.made.low)}" x2="{x(line.made.high)}" y1="{mid}" y2="{mid}"/>')
+    parts.append(f'<circle class="made" cx="{x(line.made.value)}" cy="{mid}" r="4.5"/>')
+    told = [f"{say('this model')} {number(line.made.value)}"]
+    told += [f"{say('held out')} {number(line.floor.value)}"] if line.floor else []
+    told += [f"{say('sketch')} {number(line.sketch.value)}"] if line.sketch else []
+    label = escape(f"{say(line.made.name)}: {', '.join(told)}", quote=True)
+    return f'<svg class="interval" role="img" aria-label="{label}" viewBox="0 0 {WIDE} {TALL}">{"".join(parts)}</svg>'
+
+
+def curves(line: Sequence[tuple[float, float]], label: str, dots: bool = False) -> str:
+    """One curve with its axes; the y range leaves out the first few points, which dwarf the rest."""
+    late = sorted(y for _, y in line[len(line) // 20 :])
+    low, high = late[0], late[-1]
+    left, width, height = 56, CURVE_WIDE - 66, CURVE_TALL - 40
+    x_low, x_high = min(x for x, _ in line), max(x for x, _ in line)
+    x_span, y_span = (x_high - x_low) or 1.0, (high - low) or abs(high) or 1.0
+
+    def spot(x: float, y: float) -> tuple[float, float]:
+        inside = min(max((y - low) / y_span, 0.0), 1.0)
+        return left + width * (x - x_low) / x_span, 10 + height * (1 - inside)
+
+    parts = []
+    for value in (low, low + y_span / 2, low + y_span):
+        _, y = spot(x_low, value)
+        parts.append(f'<line class="grid" x1="{left}" x2="{left + width}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>')
+    for value, anchor in ((x_low, "start"), (x_high, "end")):
+        x, _ = spot(value, low)
+        parts.append(f'<text x="{x:.1f}" y="{CURVE_TALL - 6}" text-anchor="{anchor}">{value:,.0f}</text>')
+    spots = [spot(x, y) for x, y in line]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
+    parts.append(f'<polyline class="curve" points="{path}"/>')
+    parts += [f'<circle class="made" cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in spots if dots]
+    told = escape(label, quote=True)
+    return f'<svg class="curves" role="img" aria-label="{told}" viewBox="0 0 {CURVE_WIDE} {CURVE_TALL}">{"".join(parts)}</svg>'

@@ -1,0 +1,116 @@
+"""What a person sees while a model learns: the same sixteen seeds every time, three dials, and a score on holdout.
+
+Previews leave through the release gate at the level *view*. They follow the wall clock at a bounded share of the time
+and draw from their own seeds, so they change nothing in the training; scores that choose a checkpoint are taken at
+fixed steps by the caller.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from mintage.core.spec import Recipe
+from mintage.core.store import Run, write_bytes
+from mintage.core.words import say
+from mintage.verbs.dataset import Dataset
+from mintage.verbs.generate import as_samples, draw, send_out, text_of
+from mintage.verbs.judging import Dials, dials_for, write_index
+from mintage.verbs.load import Loaded, build_codec, build_task, chunk_of
+
+SEEDS = 16
+JUDGED = 192  # samples behind the dials
+SHARE = 0.04  # of the time at most
+WINDOWS = 48  # holdout windows behind a score
+
+
+class Previewer:
+    """Shows one run to its person."""
+
+    def __init__(self, run: Run, recipe: Recipe, dataset: Dataset, tell: Callable[..., None]) -> None:
+        """``tell(kind, text, **data)`` emits an event."""
+        self.run, self.recipe, self.dataset, self.tell = run, recipe, dataset, tell
+        self.codec, self.task = build_codec(recipe), build_task(recipe)
+        self._next = 0.0
+        self._dials: Dials | None = None
+
+    def due(self, elapsed: float, budget: float) -> bool:
+        """Is it time for another one?"""
+        if not self._next:
+            self._next = min(5.0, budget / 4)
+        return elapsed >= self._next
+
+    def _loaded(self, model: Any) -> Loaded:
+        return Loaded(
+            self.run,
+            self.run.live,
+            {"recipe": {}},
+            self.recipe,
+            self.codec,
+            self.task,
+            model,
+            chunk_of(model, self.recipe),
+        )
+
+    def show_sketch(self, sketch: Any) -> None:
+        """Sixteen inventions of the baseline, named as such."""
+        path = self._page(self._loaded(sketch), "sketch")
+        self.tell(
+            "preview",
+            say("The sketch, a baseline fitted in seconds; the model must beat it: {path}", path=path),
+            path=str(path),
+            sketch=True,
+        )
+
+    def show(self, model: Any, sketch: Any, step: int, elapsed: float) -> None:
+        """A page of samples and the dials."""
+        begin = time.perf_counter()
+        loaded = self._loaded(model)
+        path = self._page(loaded, f"step_{step:06d}")
+        data: dict[str, Any] = {"path": str(path), "step": step}
+        if self.recipe.target.kind == "grid" and len(self.dataset.parts["holdout"]) >= 30:
+            if self._dials is None:
+                self._dials = dials_for(self.run, self.dataset, self.recipe)
+            reading = self._dials(draw(loaded, JUDGED, seed=1_000_000))
+            data |= {"real": round(reading.real, 3), "varied": round(reading.varied, 3), "own": round(reading.own, 3)}
+        self.tell("preview", "", **data)
+        cost = time.perf_counter() - begin
+        self._next = elapsed + cost + max(8.0, cost / SHARE)
+
+    def _page(self, loaded: Loaded, name: str) -> Path:
+        x = draw(
+            loaded,
+            SEEDS if self.recipe.target.kind == "grid" else 3,
+            knobs={"length": 300} if self.recipe.target.kind == "tokens" else {},
+        )
+        seeds = list(range(len(x)))
+        samples, _ = send_out(loaded, as_samples(loaded, x, seeds, [{}] * len(x)), "view")
+        if self.recipe.target.kind == "tokens":
+            path = self.run.samples / f"{name}.txt"
+            write_bytes(path, "\n\n―――\n\n".join(text_of(s.media) for s in samples).encode())
+            return path
+        path = self.run.samples / f"{name}.png"
+        if not samples:
+            return path
+        with TemporaryDirectory() as folder:
+            sheet = self.codec.write([s.media for s in samples], Path(folder), [str(s.seed) for s in samples])[-1]
+            write_bytes(path, sheet.read_bytes())
+        return path
+
+    def holdout_score(self, model: Any) -> float:
+        """Mean nats a token over fixed windows of holdout (of train where there is no holdout)."""
+        total, tokens = 0.0, 0
+        with torch.inference_mode():
+            for batch in self.dataset.held(WINDOWS):
+                total -= float(model.log_prob(batch).sum())
+                tokens += int((batch.length - 1).clamp(min=1).sum())
+        return total / tokens
+
+    def keep_index(self) -> None:
+        """Leave what the output guard needs to recognise copies; it never leaves with an export."""
+        write_index(self.run, self.dataset, self.codec)

@@ -1,0 +1,280 @@
+"""One sitting of a training: the loop of steps, forecasts, previews and checkpoints, and the finish.
+
+The journal is the only decision record: whatever deviates from the recipe is written there, durably, before it acts, so
+that replaying recipe and journal gives the same bytes. What can change the weights happens at fixed steps; previews and
+checkpoints follow the clock. Ctrl-C saves and stops; NaN rolls back to the last whole state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mintage.core.config import pick
+from mintage.core.errors import InterruptedRun, TrainingError
+from mintage.core.events import On
+from mintage.core.machine import Meter
+from mintage.core.protocols import Calibrates, Scores
+from mintage.core.spec import Recipe
+from mintage.core.store import (
+    Run,
+    append_json,
+    load_tensors,
+    read_json,
+    read_jsonl,
+    save_tensors,
+    write_json,
+)
+from mintage.core.words import say
+from mintage.nn.trainer import Clock, Diverged, Trainer, Training
+from mintage.verbs import journal, plan
+from mintage.verbs.dataset import Dataset
+from mintage.verbs.interrupt import Interrupt
+from mintage.verbs.load import build_model, build_task, fill, save_model
+from mintage.verbs.previews import Previewer
+from mintage.verbs.tracking import Tracker
+
+MARKS = 16  # fixed shares of the training at which the average is scored on holdout
+CHECKPOINT_SECONDS = 6.0
+ROLLBACKS = 3
+BEST = "best-average.safetensors"
+WORTH = 0.998  # how much lower the best holdout score must be than the last one to be the model
+SPEAK_SECONDS = 0.5
+
+
+class Session:
+    """One sitting of a training: the weights, the clock, and what is told to the person."""
+
+    def __init__(self, run: Run, recipe: Recipe, dataset: Dataset, sketch: Any, on: On, profile: bool = False) -> None:
+        """Replays the journal; call ``resume`` before ``run``."""
+        self.run_, self.recipe, self.dataset, self.sketch = run, recipe, dataset, sketch
+        self.tracker = Tracker(run, on, profile)
+        self.task, self.model = build_task(recipe), build_model(recipe).to(recipe.device)
+        self.shadow = build_model(recipe)
+        self.training = pick(Training, recipe.training)
+        story = journal.replay(recipe, read_jsonl(run.journal))
+        self.minutes = story.minutes
+        self.trainer = Trainer(self.model, self.training, story.clock, recipe.seed, recipe.dtype, recipe.device)
+        self.trainer.salt, self.trainer.lr_factor = story.salt, story.lr_factor
+        self.previewer = Previewer(run, recipe, dataset, self.tracker.say)
+        self.step, self.earlier, self.costs = 0, 0.0, dict[str, float]()
+        self.checked = story.checked
+        self.meter = Meter()
+
+    @property
+    def clock(self) -> Clock:
+        """Steps to progress, as re-solved so far."""
+        return self.trainer.clock
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training in all sittings."""
+        return self.earlier + time.perf_counter() - self.begun
+
+    def resume(self, only: Path | None = None) -> None:
+        """Take over the newest whole checkpoint (or ``only`` that one); say so if newer ones were damaged."""
+        found = self.run_.newest_checkpoint()
+        if only is not None:
+            state = self.run_.open_checkpoint(only)
+            self.trainer.load(state or {})
+            self.step = int(only.name[5:13])
+        elif found is not None:
+            for path in found.skipped:
+                self.tracker.say(
+                    "warning",
+                    say(
+                        "The newest checkpoint {name} is damaged; going on from step {step}.",
+                        name=path.name,
+                        step=found.step,
+                    ),
+                )
+                path.unlink(missing_ok=True)
+            self.trainer.load(found.tensors)
+            self.step = found.step
+        else:
+            if self.recipe.parent:
+                self._inherit(Path(self.recipe.parent))
+            if hasattr(self.model, "settle"):
+                self.model.settle(self.dataset.settling())
+            self.run_.save_checkpoint(0, self.trainer.state(), keep="step0")
+        rows = [row for row in read_jsonl(self.run_.events) if row.get("kind") == "step" and row["step"] <= self.step]
+        self.earlier = float(rows[-1]["elapsed"]) if rows else 0.0
+
+    def _inherit(self, parent: Path) -> None:
+        """Start from another run's averaged weights wherever name and shape agree."""
+        own = self.model.state_dict()
+        old = {k: v for k, v in load_tensors(parent / "model.safetensors").items() if k in own and own[k].shape == v.shape}
+        self.model.load_state_dict({**own, **old})
+
+    def run(self) -> None:
+        """Step until the clock ends, a person stops it, or it diverges past repair."""
+        torch.set_num_threads(self.recipe.threads)
+        self.begun = time.perf_counter()
+        spoken = self.begun - SPEAK_SECONDS
+        saved = self.begun + CHECKPOINT_SECONDS
+        with Interrupt() as interrupt, self.tracker.profiler():
+            while self.trainer.lanes and self.step < self.clock.steps:
+                begin = time.perf_counter()
+                try:
+                    losses = self.trainer.step(
+                        self.step,
+                        lambda noise: plan.training_batch(self.recipe, self.dataset, self.task, self.step, noise),
+                    )
+                except Diverged:
+                    self._rollback()
+                    continue
+                now = time.perf_counter()
+                self._learn_cost(losses, now - begin)
+                self.step += 1
+                self.tracker.profile_step()
+                self._at_fixed_steps()
+                if now - spoken > SPEAK_SECONDS or self.step == self.clock.steps:
+                    spoken = now
+                    self._speak(losses)
+                if self.previewer.due(self.elapsed, self.minutes * 60):
+                    self._preview()
+                if interrupt.asked or time.perf_counter() > saved:
+                    begin = time.perf_counter()
+                    self.run_.save_checkpoint(self.step, self.trainer.state())
+                    saved = time.perf_counter() + max(CHECKPOINT_SECONDS, 30 * (time.perf_counter() - begin))
+                if interrupt.asked:
+                    self._preview()
+                    raise InterruptedRun(
+                        say("Stopped at step {step} and saved; the same command goes on from here.", step=self.step)
+                    )
+
+    def _learn_cost(self, losses: Mapping[str, float], seconds: float) -> None:
+        for name in {key.split(".")[0] for key in losses}:
+            self.costs[name] = 0.95 * self.costs.get(name, seconds) + 0.05 * seconds
+
+    def _speak(self, losses: Mapping[str, float]) -> None:
+        left = self._left()
+        data = {
+            "step": self.step, "steps": self.clock.steps, "progress": round(self.clock.progress(self.step), 5),
+            "elapsed": round(self.elapsed, 2), "left": round(left, 1), "losses": {k: round(v, 6) for k, v in losses.items()},
+            "speed": round(self.recipe.batch / max(1e-9, max(self.costs.values())), 1),
+        }  # fmt: skip
+        self.tracker.say("step", "", **data)
+
+    def _left(self) -> float:
+        """Forecast seconds from here to the end, previews and checkpoints included."""
+        p = self.clock.progress(self.step)
+        costs = {
+            lane.phase.name: self.costs.get(lane.phase.name, self.rehearsed.get(lane.phase.name, 0.0))
+            for lane in self.trainer.lanes
+        }
+        each = plan.seconds_a_step([lane.phase for lane in self.trainer.lanes], costs, p)
+        return (self.clock.steps - self.step) * each / (1 - plan.OVERHEAD)
+
+    rehearsed: Mapping[str, float] = {}
+
+    def _at_fixed_steps(self) -> None:
+        """What depends on progress alone, never on the clock: forecast checks, holdout scores, the trunk."""
+        before, after = self.clock.progress(self.step - 1), self.clock.progress(self.step)
+        for quarter in (1, 2, 3):
+            if before < quarter / 4 <= after and quarter not in self.checked and not self.training.steps:
+                self.checked.add(quarter)
+                self._forecast(quarter)
+        if self.step == self.trainer.trunk():
+            self.run_.save_checkpoint(self.step, self.trainer.state(), keep="trunk")
+        if int(before * MARKS) != int(after * MARKS) and isinstance(self.model, Scores):
+            self._score()
+
+    def _forecast(self, quarter: int) -> None:
+        """Re-solve the remaining steps once if the forecast is off by more than a tenth; journalled before it acts."""
+        left, room = self._left(), self.minutes * 60 - self.elapsed
+        steps = self.clock.steps
+        if abs(left - room) > 0.1 * self.minutes * 60 and left > 0:
+            steps = self.step + max(10, int((steps - self.step) * max(room, 0.02 * left) / left))
+        row = {"kind": "resolve", "at": self.step, "steps": steps, "quarter": quarter}
+        append_json(self.run_.journal, row, durable=True)
+        if steps != self.clock.steps:
+            self.clock.resolve(self.step, steps)
+            self.trainer.half_lives()
+            self.tracker.say(
+                "warning",
+                say(
+                    "The forecast was off: {steps} steps now fill the {minutes} minutes.",
+                    steps=steps,
+                    minutes=round(self.minutes, 2),
+                ),
+            )
+
+    def _averaged(self) -> Any:
+        fill(self.shadow, {k: v.cpu() for k, v in self.trainer.averaged().items()}, self.run_.live)
+        return self.shadow.eval()
+
+    def _score(self) -> None:
+        """Score the average on holdout and keep it if it is the best so far."""
+        score, note = self.previewer.holdout_score(self._averaged()), self.run_.checkpoints / "best.json"
+        self.tracker.say("step", "", step=self.step, holdout=round(score, 6), elapsed=round(self.elapsed, 2))
+        if not note.exists() or score < read_json(note)["score"]:
+            save_tensors(self.run_.checkpoints / BEST, self.shadow.state_dict())
+            write_json(note, {"step": self.step, "score": score, "file": BEST})
+
+    def _preview(self) -> None:
+        shadow = self._averaged()
+        self.previewer.show(shadow, self.sketch, self.step, self.elapsed)
+        save_model(self.run_.live, self.recipe, shadow.state_dict(), self.sketch, self._facts())
+
+    def _rollback(self) -> None:
+        """Back to the last whole state with other noise and half the rate; journalled before it acts."""
+        past = [row for row in read_jsonl(self.run_.journal) if row["kind"] == "rollback"]
+        found = self.run_.newest_checkpoint()
+        if len(past) >= ROLLBACKS or found is None:
+            raise TrainingError(
+                say(
+                    "Training diverged {n} times at {path}; try -o lr with a smaller value.",
+                    n=len(past) + 1,
+                    path=self.run_.path,
+                )
+            )
+        row = {
+            "kind": "rollback",
+            "from": self.step,
+            "to": found.step,
+            "salt": len(past) + 1,
+            "lr_factor": 0.5 ** (len(past) + 1),
+        }
+        append_json(self.run_.journal, row, durable=True)
+        self.trainer.salt, self.trainer.lr_factor = len(past) + 1, 0.5 ** (len(past) + 1)
+        self.trainer.load(found.tensors)
+        self.tracker.say(
+            "warning",
+            say("Step {step} was not a number: back to step {to} at half the rate.", step=self.step, to=found.step),
+        )
+        self.step = found.step
+
+    def _facts(self) -> dict[str, Any]:
+        energy, how = self.meter.read()
+        parts = self.dataset.parts
+        return {
+            "steps": self.step, "minutes": round(self.elapsed / 60, 4), "energy_wh": round(energy, 4), "energy_how": how,
+            "parameters": sum(p.numel() for p in self.shadow.parameters()),
+            "data": {"train": len(parts["train"]), "held_out": len(parts["holdout"]) + len(parts["test"])},
+        }  # fmt: skip
+
+    def finish(self) -> None:
+        """Last checkpoint, the better of the final and the best average, and the model folder."""
+        self.run_.save_checkpoint(self.step, self.trainer.state())
+        model, note = self._averaged(), self.run_.checkpoints / "best.json"
+        if note.exists():
+            best = read_json(note)
+            if best["score"] < WORTH * self.previewer.holdout_score(model):
+                fill(model, load_tensors(note.with_name(best["file"])), note)
+                self.tracker.say(
+                    "warning",
+                    say(
+                        "The average of step {step} read the held-out part better than the last one, so it is the model.",
+                        step=best["step"],
+                    ),
+                )
+        if isinstance(model, Calibrates):
+            model.calibrate(self.dataset.held())
+        self.previewer.keep_index()
+        save_model(self.run_.model, self.recipe, model.state_dict(), self.sketch, self._facts())
+        write_json(self.run_.path / "finished.json", {"step": self.step, "minutes": self.elapsed / 60})

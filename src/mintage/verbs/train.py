@@ -1,0 +1,222 @@
+"""train: from a wish to a finished model folder; the same command resumes, and a finished run can be given more.
+
+It finds the place (new, resumed or extended run), plans, and lets ``session.Session`` sit through the training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mintage.core.config import from_json, to_json
+from mintage.core.errors import TrainingError
+from mintage.core.events import Event, On, ignore
+from mintage.core.spec import Recipe
+from mintage.core.store import (
+    Run,
+    append_json,
+    load_tensors,
+    read_json,
+    runs_folder,
+    write_json,
+)
+from mintage.core.words import say
+from mintage.verbs import plan
+from mintage.verbs.dataset import Dataset
+from mintage.verbs.inspect import Inspection, inspect, manifest
+from mintage.verbs.interrupt import locked
+from mintage.verbs.load import build_model, fill
+from mintage.verbs.previews import Previewer
+from mintage.verbs.session import Session
+from mintage.verbs.tracking import Tracker
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What ``train`` leaves.
+
+    Attributes:
+        run: The run's folder.
+        recipe: Its frozen recipe.
+        steps: Steps done in all.
+        minutes: Minutes of training in all sittings.
+        said: How it began: new, resumed, extended or finished.
+    """
+
+    run: Path
+    recipe: Recipe
+    steps: int
+    minutes: float
+    said: str
+
+
+def fit_sketch(recipe: Recipe, dataset: Dataset) -> Any:
+    """The baseline of this data, fitted in seconds on the train split (order and smoothing chosen on holdout)."""
+    sketch = build_model(recipe, "sketch")
+    sketch.settle(dataset.settling())
+    return sketch.eval()
+
+
+def identity(recipe: Recipe) -> dict[str, Any]:
+    """What makes two trainings the same run, apart from the budget."""
+    keys = ("modality", "family", "task", "seed", "data_hash", "options", "parent")
+    return {key: to_json(recipe)[key] for key in keys}
+
+
+def find_place(folder: Path, name: str, recipe: Recipe) -> tuple[Run, Recipe | None, Recipe]:
+    """The run that this recipe belongs to: (run, its frozen recipe if it exists, recipe with a parent if data changed)."""
+    for number in range(1, 1000):
+        run = Run(folder / (name if number == 1 else f"{name}-{number}"))
+        if not run.recipe.exists():
+            return run, None, recipe
+        frozen = from_json(Recipe, read_json(run.recipe))
+        mine, theirs = identity(recipe), identity(frozen)
+        if mine == {**theirs, "parent": recipe.parent} or mine == theirs:
+            return run, frozen, recipe
+        if {**mine, "data_hash": "", "parent": ""} == {**theirs, "data_hash": "", "parent": ""} and (
+            run.model / "card.json"
+        ).exists():
+            recipe = replace(recipe, parent=str(run.model))
+    raise TrainingError(
+        say("There are a thousand runs called {name} in {folder}; choose another --name.", name=name, folder=folder)
+    )
+
+
+def train(
+    wish: plan.Wish,
+    runs: str = "",
+    dry_run: bool = False,
+    profile: bool = False,
+    on: On = ignore,
+    inspection: Inspection | None = None,
+) -> Trained | plan.Plan:
+    """Train a model, or go on with one.
+
+    Args:
+        wish: What the person asked for.
+        runs: Folder of runs; MINTAGE_RUNS or ``runs`` if empty.
+        dry_run: Stop after the plan.
+        profile: Write a Chrome trace of a few steps into the run's folder.
+        on: Listener of progress.
+        inspection: The data, if it was looked at already.
+
+    Returns:
+        The finished training; the plan when ``dry_run``.
+
+    Raises:
+        DataError: Nothing usable in the data.
+        RefusedError: Family or task do not fit the data.
+        InterruptedRun: A person stopped it; everything is saved.
+    """
+    if inspection is None:
+        inspection = inspect(wish.data, plan.options_of(wish), on)
+    for line in inspection.summary:
+        on(Event("done", "inspect", line))
+    outlined = plan.outline(wish, inspection)
+    run, frozen, draft = find_place(runs_folder(runs), plan.run_name(wish, outlined.recipe.family), outlined.recipe)
+    outlined = replace(outlined, recipe=draft)
+    if frozen is not None:
+        return _go_on(run, frozen, outlined, wish, profile, on)
+    sketch = fit_sketch(draft, outlined.dataset)
+    if not dry_run:
+        Previewer(run, draft, outlined.dataset, Tracker(run, on).say).show_sketch(sketch)
+    solved = plan.solve(outlined)
+    on(
+        Event(
+            "done",
+            "plan",
+            plan.describe(solved),
+            {"recipe": to_json(solved.recipe), "step_seconds": dict(solved.step_seconds)},
+        )
+    )
+    if dry_run:
+        return solved
+    write_json(run.recipe, to_json(solved.recipe))
+    for row in manifest(inspection):
+        append_json(run.manifest, row)
+    return _sit(run, solved.recipe, outlined.dataset, sketch, solved.step_seconds, profile, on, "new")
+
+
+def _go_on(run: Run, frozen: Recipe, outlined: plan.Outline, wish: plan.Wish, profile: bool, on: On) -> Trained:
+    """Resume an unfinished run exactly, or give a finished one more minutes from its trunk."""
+    dataset = Dataset(frozen.target, outlined.dataset.parts)
+    sketch = _stored_sketch(run, frozen) or fit_sketch(frozen, dataset)
+    done = run.path / "finished.json"
+    if not done.exists():
+        on(
+            Event(
+                "warning",
+                "train",
+                say("Going on with the unfinished run {path}.", path=run.path),
+                {"run": str(run.path)},
+            )
+        )
+        return _sit(run, frozen, dataset, sketch, {}, profile, on, "resumed")
+    finished = read_json(done)
+    trunk = run.kept("trunk")
+    if frozen.training["steps"] or trunk is None:
+        on(Event("warning", "train", say("{path} is finished; nothing to add.", path=run.path), {"run": str(run.path)}))
+        return Trained(run.path, frozen, finished["step"], finished["minutes"], "finished")
+    each = finished["minutes"] * 60 / finished["step"]
+    start = int(trunk.name[5:13])
+    minutes = start * each / 60 + wish.minutes
+    row = {"kind": "extend", "from": start, "steps": start + max(20, int(wish.minutes * 60 / each)), "minutes": minutes}
+    append_json(run.journal, row, durable=True)
+    run.drop_checkpoints_after(start)
+    done.unlink()
+    on(
+        Event(
+            "warning",
+            "train",
+            say(
+                "{path} is finished; it goes on from step {step} for {minutes} more minutes.",
+                path=run.path,
+                step=start,
+                minutes=wish.minutes,
+            ),
+            {"run": str(run.path)},
+        )
+    )
+    return _sit(run, frozen, dataset, sketch, {}, profile, on, "extended")
+
+
+def _stored_sketch(run: Run, recipe: Recipe) -> Any:
+    path = next((f / "sketch" / "model.safetensors" for f in (run.model, run.live) if (f / "sketch").exists()), None)
+    if path is None:
+        return None
+    sketch = build_model(recipe, "sketch")
+    fill(sketch, load_tensors(path), path)
+    return sketch.eval()
+
+
+def _sit(
+    run: Run,
+    recipe: Recipe,
+    dataset: Dataset,
+    sketch: Any,
+    costs: Mapping[str, float],
+    profile: bool,
+    on: On,
+    said: str,
+) -> Trained:
+    """One sitting: resume, run, finish, under the run's lock."""
+    with locked(run.path):
+        session = Session(run, recipe, dataset, sketch, on, profile)
+        session.rehearsed = costs or (
+            plan.rehearse(recipe, dataset) if session.trainer.lanes and not recipe.training["steps"] else {}
+        )
+        session.resume()
+        session.run()
+        session.finish()
+        minutes = session.elapsed / 60
+        on(
+            Event(
+                "done",
+                "train",
+                say("Trained {steps} steps in {minutes} min.", steps=session.step, minutes=round(minutes, 2)),
+                {"run": str(run.path)},
+            )
+        )
+        return Trained(run.path, recipe, session.step, minutes, said)

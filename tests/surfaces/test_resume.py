@@ -1,0 +1,117 @@
+"""kill −9 anywhere, then the same command: the final weights are those of the uninterrupted run, byte for byte."""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+RECIPES = {
+    "flow": ["digits", "--family", "flow", "-o", "steps=260"],
+    "gpt": ["poem.txt", "--family", "gpt", "-o", "steps=120"],
+}
+
+
+def command(family, folder):
+    return [
+        sys.executable,
+        "-m",
+        "mintage.surfaces.cli",
+        "train",
+        *RECIPES[family],
+        "--runs",
+        str(folder),
+        "--minutes",
+        "0.3",
+        "-q",
+    ]
+
+
+@pytest.fixture
+def text(tmp_path, monkeypatch):
+    lines = [f"line {i}: the quick brown fox {i * i} jumps over the lazy dog {i % 7}" for i in range(800)]
+    (tmp_path / "poem.txt").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+
+
+def weights(folder):
+    (path,) = folder.glob("*/model/model.safetensors")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def killed_once(family, folder, delay):
+    """Start, wait until training steps are done, kill −9 after ``delay`` seconds more; True if it was still running."""
+    process = subprocess.Popen(command(family, folder), env={**os.environ, "MINTAGE_THREADS": "1"}, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None and not list(folder.glob("*/checkpoints/step_*")):
+        time.sleep(0.02)
+    time.sleep(delay)
+    running = process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert running or process.returncode == 0, process.stderr.read().decode()
+    return running
+
+
+def finish(family, folder):
+    done = subprocess.run(command(family, folder), env={**os.environ, "MINTAGE_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def rounds(family, tmp_path, kills):
+    finish(family, tmp_path / "whole")
+    expected, rng, hits = weights(tmp_path / "whole"), random.Random(1), 0
+    folder, part = tmp_path / "killed", 0
+    while hits < kills:
+        if killed_once(family, folder, rng.uniform(0, 4)):
+            hits += 1
+        else:
+            assert weights(folder) == expected
+            part += 1
+            folder = tmp_path / f"killed-{part}"
+    finish(family, folder)
+    assert weights(folder) == expected
+
+
+@pytest.mark.parametrize("family", RECIPES)
+@pytest.mark.timeout(280)
+def test_killed_twice(family, tmp_path, text):
+    rounds(family, tmp_path, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", RECIPES)
+@pytest.mark.timeout(3000)
+def test_killed_twenty_times(family, tmp_path, text):
+    rounds(family, tmp_path, 20)
+
+
+@pytest.mark.parametrize("harm", ["truncated", "flipped"])
+def test_a_damaged_newest_checkpoint_is_passed_over_and_said(harm, tmp_path, text):
+    finish("flow", tmp_path / "whole")
+    folder = tmp_path / "harmed"
+    assert killed_once("flow", folder, 7.0) or True
+    states = sorted(folder.glob("*/checkpoints/step_*"))
+    if len(states) < 2:
+        finish("flow", folder)
+        states = sorted(folder.glob("*/checkpoints/step_*"))
+        (next(folder.glob("*/finished.json"))).unlink()
+    newest = Path(states[-1])
+    data = bytearray(newest.read_bytes())
+    if harm == "truncated":
+        data = data[: len(data) // 2]
+    else:
+        data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    finish("flow", folder)
+    (events,) = folder.glob("*/events.jsonl")
+    said = [json.loads(line)["text"] for line in events.read_text().splitlines()]
+    assert any("damaged" in text and newest.name in text for text in said)
+    assert weights(folder) == weights(tmp_path / "whole")
