@@ -11,8 +11,8 @@ from pathlib import Path
 import mintage
 from mintage.verbs.plan import Wish
 
-WHO = ("The miller", "A heron", "My sister", "The old clock", "The postman", "A grey cat", "The tide", "Nobody")
-DOES = ("waits for", "remembers", "carries", "forgets", "follows", "paints", "counts", "keeps")
+WHO = ("The miller", "A heron", "My sister", "The postman", "A grey cat", "The tide")
+DOES = ("waits for", "remembers", "carries", "forgets", "follows", "paints")
 WHAT = ("the river", "a letter", "the first snow", "seven stones", "the evening train", "a lantern")
 HOW = ("without a word", "until morning", "as if it were new", "in the rain", "and smiles")
 

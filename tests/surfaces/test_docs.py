@@ -23,7 +23,7 @@ PAGES = [*READMES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"
 BLOCK = re.compile(r"^```(\w+) runnable ?(\S*)\n(.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
 BRANCH = re.compile(r"^[│ ]*[├└]── (\S+)", re.M)
-FIRST = ("mintage make digits --minutes 0.1", "mintage train poems.txt --minutes 0.1")
+FIRST = ("mintage make digits --minutes 0.1", "mintage train poems.txt --minutes 0.05")
 
 
 class Workshop:

@@ -81,6 +81,19 @@ def couple(x: Tensor, z: Tensor, cond: Cond) -> Tensor:
     return found
 
 
+@dataclass(frozen=True)
+class Knobs:
+    """How to sample.
+
+    Attributes:
+        steps: Evaluations of the one-step sampler (1), or steps of Heun's method; 0 takes the one step if it was taught.
+        guidance: How far samples are pushed towards what was asked, from 2 steps on; 0 takes the trained value.
+    """
+
+    steps: int = 0
+    guidance: float = 0.0
+
+
 class Velocity(nn.Module):
     """The velocity at a noisy grid, its time and its condition. Time 0 is noise, 1 is data."""
 
@@ -191,6 +204,7 @@ class Pool(nn.Module):
 class Model(nn.Module):
     """The velocity net, and the student that jumps."""
 
+    scaffold = ("pool",)
     rails: Tensor
     distilled: Tensor
 
@@ -313,9 +327,9 @@ class Model(nn.Module):
     def sample(self, cond: Cond, noise: Noise, knobs: Mapping[str, Any]) -> Iterator[Tensor]:
         """One evaluation once the student is there; ``steps`` above 1 walks with ``guidance`` instead."""
         z = noise.normal((noise.rows, *self.target.shape)).to(self.rails.device)
-        steps = int(knobs.get("steps", 1 if self.distilled else 4))
+        steps = int(knobs.get("steps", 0)) or (1 if self.distilled else 4)
         if steps == 1 and self.distilled:
             yield self._snap(z + self.student(z, torch.zeros(len(z), device=z.device), cond))
             return
-        for x in self._walk(z, cond, steps, float(knobs.get("guidance", self.config.guidance))):
+        for x in self._walk(z, cond, steps, float(knobs.get("guidance", 0)) or self.config.guidance):
             yield self._snap(x)

@@ -131,7 +131,7 @@ class Model(nn.Module):
     def refuse(target: Spec, cond: Specs) -> str | None:
         """Only token streams can be written token by token."""
         if target.kind != "tokens":
-            return say("gpt writes tokens; for {axes} choose flow, gan or vae", axes=" × ".join(target.axes) or "grids")
+            return say("gpt writes tokens, and this data is a grid of {axes}.", axes=" × ".join(target.axes) or "grids")
         return None
 
     @staticmethod

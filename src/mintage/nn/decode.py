@@ -18,6 +18,7 @@ from torch import Tensor
 from mintage.core.spec import BOS, EOS, MASK, PAD, SEP
 from mintage.nn.ngram import Ngram
 from mintage.nn.noise import Noise
+from mintage.nn.stream import Stream
 from mintage.nn.transformer import Cache, Decoder
 
 
@@ -74,6 +75,8 @@ class _Reader:
         self.decoder, self.given, self.prior, self.share, self.cached = decoder, given, prior, share, cached
         self.recent = torch.empty(rows, 0, dtype=torch.int64)  # the tokens in the context
         self.cache: Cache | None = decoder.cache(rows) if cached else None
+        alone = self.cache is not None and rows == 1 and decoder.head.device.type == "cpu"
+        self.stream = Stream(decoder, given, self.cache) if alone and self.cache else None
         self.states: list[list[int]] = [[0]] * rows
 
     def __call__(self, ids: Tensor) -> Tensor:
@@ -91,8 +94,8 @@ class _Reader:
                     self.cache.length, self.cache.last = 0, torch.full_like(self.cache.last, PAD)
             part = ids[:, : context - self.recent.shape[1]]
             self.recent, ids = torch.cat([self.recent, part], 1), ids[:, part.shape[1] :]
-            if self.cache and part.shape[1] == 1:
-                logits = self.decoder.step(part, self.given, self.cache)
+            if self.stream is not None and part.shape[1] == 1:
+                logits = torch.from_numpy(self.stream(int(part)))[None]
             elif self.cache:
                 logits = self.decoder(part, self.given, self.cache)[:, -1]
             elif not ids.shape[1]:

@@ -53,23 +53,7 @@ class Cache:
     bias: Tensor  # [L, B * H, S, S]
     last: Tensor  # [B, 1]: the last token seen
     whole: Tensor  # [B, 1]: does the window begin its document?
-    parts: list[Part]
     length: int = 0
-
-
-@dataclass
-class Part:
-    """What decoding one token needs of a block, looked up once: attribute access is not free at this pace."""
-
-    keys: Tensor  # [B * H, S, D]
-    values: Tensor  # [B * H, S, D]
-    bias: Tensor  # [B * H, S, S]
-    qkv: Tensor
-    out: Tensor
-    up: Tensor
-    down: Tensor
-    own: float
-    start: float
 
 
 Keep = tuple[Tensor, Tensor, int]  # a layer's part of the cache, and the place of the first new token
@@ -92,11 +76,6 @@ class Block(nn.Module):
         self.up = _uniform(4 * width, width, 0.5)
         self.down = nn.Parameter(torch.zeros(width, 4 * width))
         self.mix = nn.Parameter(torch.tensor([1.0, 0.1]))  # shares of the stream and of the network's input
-
-    def part(self, keys: Tensor, values: Tensor, bias: Tensor) -> Part:
-        """This block, ready to decode into its part of a cache."""
-        own, start = self.mix.tolist()
-        return Part(keys, values, bias, self.qkv, self.out.mT, self.up, self.down.mT, own, start)
 
     def forward(self, x: Tensor, first: Tensor, extra: Tensor, bias: Tensor, keep: Keep | None, drop: Sequence[Tensor]) -> Tensor:
         """`x`, `first` [B, T, W]; `extra` [B, T, H, D] joins the values; `bias` [H, T, S]; `drop` two masks [B, 1, W] or ()."""
@@ -159,8 +138,7 @@ class Decoder(nn.Module):
         last = torch.full((rows, 1), PAD, device=like.device)
         bias = self.bias(self.context, like.dtype).repeat(1, rows, 1, 1)
         keys, values = like.new_zeros(shape), like.new_zeros(shape)
-        parts = [block.part(*each) for block, *each in zip(self.blocks, keys, values, bias, strict=True)]  # type: ignore[operator]
-        return Cache(keys, values, bias, last, torch.zeros_like(last, dtype=torch.bool), parts)
+        return Cache(keys, values, bias, last, torch.zeros_like(last, dtype=torch.bool))
 
     def forward(self, ids: Tensor, given: Tensor | None = None, cache: Cache | None = None, drops: Tensor | None = None) -> Tensor:
         """Logits [B, T, V] float32.
@@ -187,26 +165,6 @@ class Decoder(nn.Module):
         x = self.embed(ids) + self.pair_embed((before * 1_000_003 + ids) % self.pair_embed.num_embeddings)
         x = x + self.place_embed(place)
         return F.layer_norm(x if given is None else x + given, (self.width,))
-
-    def step(self, ids: Tensor, given: Tensor | None, cache: Cache) -> Tensor:
-        """What `forward` tells of one token a row, ids [B, 1] -> logits [B, V]; written for few calls, which is the cost here."""
-        rows, width, at, shape = len(ids), self.width, cache.length, (self.width // self.heads,)
-        x = self._enter(ids, given, cache).squeeze(1)  # [B, W]
-        extras = self.value_embed(ids).view(rows, self.layers, -1).unbind(1)
-        first, scale, size = x, GAIN / shape[0] ** 0.5, (self.heads, *shape)
-        for part, extra in zip(cache.parts, extras, strict=True):
-            x = (x * part.own).add_(first, alpha=part.start)
-            qk, v = torch.split(F.linear(F.layer_norm(x, (width,)), part.qkv), [2 * width, width], 1)
-            q, k = F.layer_norm(qk.reshape(rows, 2, *size), shape).unbind(1)  # [B, H, D] each
-            part.keys.select(1, at).copy_(k.reshape(-1, *shape))
-            part.values.select(1, at).copy_((v + extra).view(-1, *shape))
-            q = q.reshape(-1, 1, *shape)
-            score = torch.baddbmm(part.bias[:, at : at + 1, : at + 1], q, part.keys[:, : at + 1].mT, alpha=scale)
-            seen = torch.bmm(score.softmax(-1), part.values[:, : at + 1]).view(rows, width)
-            x = torch.addmm(x, seen, part.out)
-            hidden = F.linear(F.layer_norm(x, (width,)), part.up).relu_().square_()
-            x = torch.addmm(x, hidden, part.down)
-        return F.linear(F.layer_norm(x, (width,)), self.head)
 
     def _forward(self, ids: Tensor, given: Tensor | None, cache: Cache | None, drops: Tensor | None, dtype: torch.dtype) -> Tensor:
         b, t = ids.shape

@@ -194,12 +194,13 @@ def _disobeys(lines: Sequence[Line]) -> Verdict | None:
 
 def _sameness(by_name: Mapping[str, Line]) -> Verdict | None:
     for name in ("recall", "distinct three-grams"):
-        line = by_name.get(name)
+        line, twins = by_name.get(name), by_name.get("distinctness")
         if line and line.floor and line.made.high < RECALL_SHARE * line.floor.value:
-            reason = say(
-                "It makes the same few things: {name} {made}, where held-out items have {floor}.",
-                name=say(name), made=percent(line.made.value), floor=percent(line.floor.value),
-            )  # fmt: skip
+            numbers = {"name": say(name), "made": percent(line.made.value), "floor": percent(line.floor.value)}
+            if name == "recall" and (twins is None or twins.made.high > RECALL_SHARE):
+                reason = say("It reaches too little of your data: {name} {made}, where held-out items have {floor}.", **numbers)
+            else:
+                reason = say("It makes the same few things: {name} {made}, where held-out items have {floor}.", **numbers)
             cure = say("Train for longer, or again with another seed; if it stays, add items.")
             return Verdict("bubble", reason, cure)
     return None

@@ -67,6 +67,6 @@ def explain(model: str, runs: str = "") -> list[Hop]:
         ("generate", say("the one way out: guard, visible label, metadata"), trust.release),
         ("evaluate", say("five questions, each beside held-out real data and the sketch"), evaluate.evaluate),
     ]
-    if not family.phases and hasattr(family, "settle"):
+    if hasattr(family, "settle"):
         hops.insert(7, ("train", say("closed-form fitting"), family.settle))
     return [Hop(verb, what, line_of(where)) for verb, what, where in hops]
