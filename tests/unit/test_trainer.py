@@ -47,13 +47,14 @@ def fresh(steps=40):
 
 def test_clock_is_continuous_when_resolved():
     clock = Clock(100)
-    clock.resolve(25, 65)
+    clock.resolve(25, [(65, 1.0)])
     assert clock.progress(25) == pytest.approx(0.25)
     assert clock.progress(45) == pytest.approx(0.625)
     assert clock.progress(65) == 1.0
     assert clock.steps == 65
-    clock.resolve(45, 85)
+    clock.resolve(45, [(60, 0.7), (85, 1.0)])
     assert clock.progress(45) == pytest.approx(0.625)
+    assert clock.progress(60) == pytest.approx(0.7)
     assert clock.progress(clock.step_at(0.9)) >= 0.9 > clock.progress(clock.step_at(0.9) - 1)
 
 

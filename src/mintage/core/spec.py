@@ -153,6 +153,7 @@ class Recipe:
         seed: Seed of all randomness.
         minutes: Training budget in minutes of wall clock.
         steps: Optimiser steps planned (the journal may re-solve it).
+        knots: (step, progress) pairs of the training's clock; pieces between them run at one pace.
         batch: Examples a step.
         threads: CPU threads of tensor arithmetic.
         dtype: ``float32`` or ``bfloat16`` (autocast over fp32 masters).
@@ -183,6 +184,7 @@ class Recipe:
     config: Mapping[str, Any]
     training: Mapping[str, Any]
     codec: Mapping[str, Any]
+    knots: tuple[tuple[float, ...], ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
     parent: str = ""
 

@@ -10,9 +10,10 @@ so the state below plus the step number is all that a resume needs. It knows no 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -63,29 +64,39 @@ class Diverged(ArithmeticError):
 class Clock:
     """Progress 0…1 as a piecewise linear function of the step, re-solvable from any step on."""
 
-    def __init__(self, steps: int) -> None:
-        self._knots: list[tuple[int, float]] = [(0, 0.0), (max(1, steps), 1.0)]
+    def __init__(self, steps: int = 1, knots: Sequence[Sequence[float]] = ()) -> None:
+        """``steps`` at one pace, or ``knots`` of (step, progress) from (0, 0) to (last, 1)."""
+        self._knots = [(int(s), float(p)) for s, p in knots] or [(0, 0.0), (max(1, steps), 1.0)]
 
     @property
     def steps(self) -> int:
         """Step at which progress reaches 1."""
         return self._knots[-1][0]
 
-    def resolve(self, at: int, steps: int) -> None:
-        """From step ``at`` on, spread the remaining progress over ``steps`` − ``at`` steps."""
+    def resolve(self, at: int, knots: Sequence[Sequence[float]]) -> None:
+        """From step ``at`` on, go through other knots; what was reached stays."""
         here = self.progress(at)
-        self._knots = [(s, p) for s, p in self._knots[:-1] if s < at] + [(at, here), (max(at + 1, steps), 1.0)]
+        self._knots = [k for k in self._knots if k[0] < at] + [(at, here)] + [(int(s), float(p)) for s, p in knots]
+
+    def stretches(self, step: int) -> list[tuple[int, float]]:
+        """What lies ahead of ``step``, piece by piece: number of steps, progress in its middle."""
+        found = []
+        for (s0, p0), (s1, p1) in pairwise(self._knots):
+            if s1 > step:
+                p = max(p0, self.progress(step))
+                found.append((s1 - max(s0, step), (p + p1) / 2))
+        return found
 
     def progress(self, step: int) -> float:
         """Progress before ``step`` is done."""
-        for (s0, p0), (s1, p1) in zip(self._knots, self._knots[1:], strict=False):
+        for (s0, p0), (s1, p1) in pairwise(self._knots):
             if step <= s1:
                 return p0 + (p1 - p0) * (step - s0) / (s1 - s0)
         return 1.0
 
     def step_at(self, progress: float) -> int:
         """First step whose progress is at least ``progress``."""
-        for (s0, p0), (s1, p1) in zip(self._knots, self._knots[1:], strict=False):
+        for (s0, p0), (s1, p1) in pairwise(self._knots):
             if progress <= p1:
                 return math.ceil(s0 + (progress - p0) / max(p1 - p0, 1e-12) * (s1 - s0) - 1e-9)
         return self.steps
@@ -135,7 +146,8 @@ class Trainer:
     def half_lives(self) -> None:
         """Set the averages' half-lives from the clock; call again after it was re-solved."""
         for lane in self.lanes:
-            length = (lane.phase.stop - lane.phase.start) * self.clock.steps / lane.phase.every
+            first, last = self.clock.step_at(lane.phase.start), self.clock.step_at(lane.phase.stop)
+            length = (last - first) / lane.phase.every
             lane.ema.decay = 0.5 ** (1 / max(1.0, self.training.ema * length))
 
     def _scale(self, local: float) -> float:

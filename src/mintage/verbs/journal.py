@@ -27,14 +27,14 @@ class Story:
 
 def replay(recipe: Recipe, rows: Sequence[Mapping[str, Any]]) -> Story:
     """Apply every row in order."""
-    story = Story(Clock(recipe.steps), recipe.minutes)
+    story = Story(Clock(recipe.steps, recipe.knots), recipe.minutes)
     for row in rows:
         if row["kind"] == "resolve":
             story.checked.add(row["quarter"])
-            if row["steps"] != story.clock.steps:
-                story.clock.resolve(row["at"], row["steps"])
+            if row["knots"]:
+                story.clock.resolve(row["at"], row["knots"])
         elif row["kind"] == "extend":
-            story = Story(Clock(row["steps"]), row["minutes"], story.salt, story.lr_factor)
+            story = Story(Clock(knots=row["knots"]), row["minutes"], story.salt, story.lr_factor)
         elif row["kind"] == "rollback":
             story.salt, story.lr_factor = row["salt"], row["lr_factor"]
     return story

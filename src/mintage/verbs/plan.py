@@ -20,7 +20,7 @@ from mintage.core.config import attribute_help, parse, pick, to_json
 from mintage.core.errors import RefusedError, UsageError
 from mintage.core.machine import WATTS_PER_CORE, Machine, measure
 from mintage.core.protocols import Codec, Fits
-from mintage.core.spec import Recipe, Spec
+from mintage.core.spec import Phase, Recipe, Spec
 from mintage.core.words import say
 from mintage.nn.noise import Noise
 from mintage.nn.trainer import Clock, Trainer, Training
@@ -31,6 +31,7 @@ from mintage.verbs.load import build_model, build_task
 DEFAULT_FAMILY = {"image": "flow", "text": "gpt"}
 SIZES = (8, 16, 28, 32, 48, 64, 96, 128)
 REHEARSAL_SECONDS = 1.0
+MIN_STEPS = 10  # of any part of a training
 OVERHEAD = 0.04  # share of the budget that previews and checkpoints take
 
 
@@ -177,10 +178,23 @@ def training_batch(recipe: Recipe, dataset: Dataset, task: Any, step: int, noise
     )
 
 
-def seconds_a_step(phases: Sequence[Any], costs: Mapping[str, float], start: float = 0.0) -> float:
-    """Mean cost of a step over the progress from ``start`` to 1."""
-    total = float(sum(costs[p.name] / p.every * max(0.0, p.stop - max(p.start, start)) for p in phases))
-    return total / max(1e-9, 1 - start)
+def seconds_at(phases: Sequence[Phase], costs: Mapping[str, float], progress: float) -> float:
+    """Cost of a step where training has come to ``progress``."""
+    return sum(costs.get(p.name, 0.0) / p.every for p in phases if p.start <= progress < p.stop) or 1e-6
+
+
+def knots(
+    phases: Sequence[Phase], costs: Mapping[str, float], seconds: float, step: int = 0, progress: float = 0.0
+) -> list[tuple[int, float]]:
+    """Where the clock goes from (``step``, ``progress``) if ``seconds`` are left: a phase's share is one of time, not of steps."""
+    ends = sorted({end for p in phases for end in (p.start, p.stop) if end > progress} | {1.0})
+    found = []
+    for end in ends:
+        share = (end - progress) / (1 - progress) * seconds
+        step += max(MIN_STEPS, int(share / seconds_at(phases, costs, (progress + end) / 2)))
+        seconds, progress = seconds - share, end
+        found.append((step, end))
+    return found
 
 
 def outline(wish: Wish, inspection: Inspection) -> Outline:
@@ -235,10 +249,11 @@ def solve(outlined: Outline) -> Plan:
     if not phases:
         return Plan(recipe, dataset, {}, peak_memory(), 0.0)
     costs = rehearse(recipe, dataset)
-    affordable = recipe.minutes * 60 * (1 - OVERHEAD) / seconds_a_step(phases, costs)
-    steps = int(recipe.training["steps"]) or max(20, int(affordable))
+    way = knots(phases, costs, recipe.minutes * 60 * (1 - OVERHEAD))
+    fixed = int(recipe.training["steps"])
+    way = [(fixed, 1.0)] if fixed else way
     energy = recipe.minutes / 60 * WATTS_PER_CORE * recipe.threads
-    return Plan(replace(recipe, steps=steps), dataset, costs, peak_memory(), energy)
+    return Plan(replace(recipe, steps=way[-1][0], knots=((0, 0.0), *way)), dataset, costs, peak_memory(), energy)
 
 
 def run_name(wish: Wish, family: str) -> str:

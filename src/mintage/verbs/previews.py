@@ -24,6 +24,7 @@ from mintage.verbs.judging import Dials, dials_for, write_index
 from mintage.verbs.load import Loaded, build_codec, build_task, chunk_of
 
 SEEDS = 16
+FEWEST = 30  # held-out items that dials need
 JUDGED = 192  # samples behind the dials
 SHARE = 0.04  # of the time at most
 WINDOWS = 48  # holdout windows behind a score
@@ -36,11 +37,12 @@ class Previewer:
         """``tell(kind, text, **data)`` emits an event."""
         self.run, self.recipe, self.dataset, self.tell = run, recipe, dataset, tell
         self.codec, self.task = build_codec(recipe), build_task(recipe)
-        self._next = 0.0
+        self._next, self._budget = 0.0, 0.0
         self._dials: Dials | None = None
 
     def due(self, elapsed: float, budget: float) -> bool:
         """Is it time for another one?"""
+        self._budget = budget
         if not self._next:
             self._next = min(5.0, budget / 4)
         return elapsed >= self._next
@@ -67,20 +69,23 @@ class Previewer:
             sketch=True,
         )
 
+    def prepare(self) -> None:
+        """Set up the dials, before the clock runs: their judge takes seconds to learn, and the report uses it again."""
+        if self.recipe.target.kind == "grid" and len(self.dataset.parts["holdout"]) >= FEWEST:
+            self._dials = dials_for(self.run, self.dataset, self.recipe)
+
     def show(self, model: Any, sketch: Any, step: int, elapsed: float) -> None:
         """A page of samples and the dials."""
         begin = time.perf_counter()
         loaded = self._loaded(model)
         path = self._page(loaded, f"step_{step:06d}")
         data: dict[str, Any] = {"path": str(path), "step": step}
-        if self.recipe.target.kind == "grid" and len(self.dataset.parts["holdout"]) >= 30:
-            if self._dials is None:
-                self._dials = dials_for(self.run, self.dataset, self.recipe)
+        if self._dials is not None:
             reading = self._dials(draw(loaded, JUDGED, seed=1_000_000))
             data |= {"real": round(reading.real, 3), "varied": round(reading.varied, 3), "own": round(reading.own, 3)}
         self.tell("preview", "", **data)
         cost = time.perf_counter() - begin
-        self._next = elapsed + cost + max(8.0, cost / SHARE)
+        self._next = elapsed + cost + min(max(8.0, cost / SHARE), max(8.0, self._budget / 8))
 
     def _page(self, loaded: Loaded, name: str) -> Path:
         x = draw(

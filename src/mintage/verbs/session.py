@@ -63,6 +63,7 @@ class Session:
         self.previewer = Previewer(run, recipe, dataset, self.tracker.say)
         self.step, self.earlier, self.costs = 0, 0.0, dict[str, float]()
         self.checked = story.checked
+        self.rehearsed: Mapping[str, float] = {}
         self.meter = Meter()
 
     @property
@@ -160,17 +161,15 @@ class Session:
         }  # fmt: skip
         self.tracker.say("step", "", **data)
 
+    def _known(self) -> dict[str, float]:
+        """Seconds of a step of each phase: smoothed from this sitting, else from the rehearsal."""
+        return {**self.rehearsed, **self.costs}
+
     def _left(self) -> float:
         """Forecast seconds from here to the end, previews and checkpoints included."""
-        p = self.clock.progress(self.step)
-        costs = {
-            lane.phase.name: self.costs.get(lane.phase.name, self.rehearsed.get(lane.phase.name, 0.0))
-            for lane in self.trainer.lanes
-        }
-        each = plan.seconds_a_step([lane.phase for lane in self.trainer.lanes], costs, p)
-        return (self.clock.steps - self.step) * each / (1 - plan.OVERHEAD)
-
-    rehearsed: Mapping[str, float] = {}
+        phases = [lane.phase for lane in self.trainer.lanes]
+        ahead = sum(n * plan.seconds_at(phases, self._known(), p) for n, p in self.clock.stretches(self.step))
+        return ahead / (1 - plan.OVERHEAD)
 
     def _at_fixed_steps(self) -> None:
         """What depends on progress alone, never on the clock: forecast checks, holdout scores, the trunk."""
@@ -187,19 +186,19 @@ class Session:
     def _forecast(self, quarter: int) -> None:
         """Re-solve the remaining steps once if the forecast is off by more than a tenth; journalled before it acts."""
         left, room = self._left(), self.minutes * 60 - self.elapsed
-        steps = self.clock.steps
-        if abs(left - room) > 0.1 * self.minutes * 60 and left > 0:
-            steps = self.step + max(10, int((steps - self.step) * max(room, 0.02 * left) / left))
-        row = {"kind": "resolve", "at": self.step, "steps": steps, "quarter": quarter}
-        append_json(self.run_.journal, row, durable=True)
-        if steps != self.clock.steps:
-            self.clock.resolve(self.step, steps)
+        way: list[tuple[int, float]] = []
+        if abs(left - room) > 0.1 * self.minutes * 60:
+            phases, here = [lane.phase for lane in self.trainer.lanes], self.clock.progress(self.step)
+            way = plan.knots(phases, self._known(), max(room, 1.0) * (1 - plan.OVERHEAD), self.step, here)
+        append_json(self.run_.journal, {"kind": "resolve", "at": self.step, "knots": way, "quarter": quarter}, durable=True)
+        if way:
+            self.clock.resolve(self.step, way)
             self.trainer.half_lives()
             self.tracker.say(
                 "warning",
                 say(
                     "The forecast was off: {steps} steps now fill the {minutes} minutes.",
-                    steps=steps,
+                    steps=self.clock.steps,
                     minutes=round(self.minutes, 2),
                 ),
             )

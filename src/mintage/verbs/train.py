@@ -19,6 +19,7 @@ from mintage.core.store import (
     append_json,
     load_tensors,
     read_json,
+    read_jsonl,
     runs_folder,
     write_json,
 )
@@ -159,10 +160,9 @@ def _go_on(run: Run, frozen: Recipe, outlined: plan.Outline, wish: plan.Wish, pr
     if frozen.training["steps"] or trunk is None:
         on(Event("warning", "train", say("{path} is finished; nothing to add.", path=run.path), {"run": str(run.path)}))
         return Trained(run.path, frozen, finished["step"], finished["minutes"], "finished")
-    each = finished["minutes"] * 60 / finished["step"]
     start = int(trunk.name[5:13])
-    minutes = start * each / 60 + wish.minutes
-    row = {"kind": "extend", "from": start, "steps": start + max(20, int(wish.minutes * 60 / each)), "minutes": minutes}
+    costs = plan.rehearse(frozen, dataset)
+    row = {"kind": "extend", "from": start, **_longer(run, frozen, start, wish.minutes, costs)}
     append_json(run.journal, row, durable=True)
     run.drop_checkpoints_after(start)
     done.unlink()
@@ -179,7 +179,18 @@ def _go_on(run: Run, frozen: Recipe, outlined: plan.Outline, wish: plan.Wish, pr
             {"run": str(run.path)},
         )
     )
-    return _sit(run, frozen, dataset, sketch, {}, profile, on, "extended")
+    return _sit(run, frozen, dataset, sketch, costs, profile, on, "extended")
+
+
+def _longer(run: Run, recipe: Recipe, trunk: int, more: float, costs: Mapping[str, float]) -> dict[str, Any]:
+    """Clock and budget of a finished run that goes on from its trunk for ``more`` minutes."""
+    rows = [row for row in read_jsonl(run.events) if row.get("kind") == "step" and row["step"] <= trunk]
+    spent = float(rows[-1]["elapsed"]) if rows else 0.0
+    phases = build_model(recipe).phases
+    decays = phases[0].start + (phases[0].stop - phases[0].start) * (1 - recipe.training["decay"])
+    reached = min(spent / (spent + more * 60), decays)
+    way = plan.knots(phases, costs, more * 60 * (1 - plan.OVERHEAD), trunk, reached)
+    return {"knots": [(0, 0.0), (trunk, reached), *way], "minutes": spent / 60 + more}
 
 
 def _stored_sketch(run: Run, recipe: Recipe) -> Any:
@@ -208,6 +219,8 @@ def _sit(
             plan.rehearse(recipe, dataset) if session.trainer.lanes and not recipe.training["steps"] else {}
         )
         session.resume()
+        if session.trainer.lanes and not recipe.training["steps"]:
+            session.previewer.prepare()
         session.run()
         session.finish()
         minutes = session.elapsed / 60
