@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 TINY = ["--family", "tinyflow", "-o", "steps=200", "-q"]
 
@@ -99,6 +101,28 @@ def empty(folder):
     return folder / "empty"
 
 
+def written(path, text):
+    path.write_text(text)
+    return path
+
+
+def pipe(folder):
+    os.mkfifo(folder / "pipe.png")
+    return folder / "pipe.png"
+
+
+def array(folder, values):
+    np.save(folder / "a.npy", values)
+    return folder / "a.npy"
+
+
+def plugin(folder, text):
+    (folder / "families").mkdir()
+    written(folder / "families" / "mine.py", text)
+    os.environ["MINTAGE_PLUGINS"] = str(folder)  # the fixture puts it back
+    return "mine"
+
+
 BAD = {
     "missing path": (lambda f: ["make", f / "no-such-folder"], 2, "no-such-folder"),
     "empty folder": (lambda f: ["make", empty(f)], 2, "empty"),
@@ -119,6 +143,20 @@ BAD = {
     "prompt for digits": (lambda f: ["generate", "MODEL", "--prompt", "a red cat"], 2, "--prompt"),
     "unknown knob": (lambda f: ["generate", "MODEL", "-o", "stepz=3"], 2, "steps"),
     "not a file": (lambda f: ["verify", f / "nothing.png"], 2, "nothing.png"),
+    "batch 0": (lambda f: ["train", "digits", "--family", "tinyflow", "-o", "batch=0"], 2, "batch=0"),
+    "lr not a number": (lambda f: ["train", "digits", "--family", "tinyflow", "-o", "lr=nan"], 2, "lr=nan"),
+    "share above 1": (lambda f: ["train", "digits", "--family", "tinyflow", "-o", "decay=2"], 2, "decay=2"),
+    "endless steps": (lambda f: ["generate", "MODEL", "-o", f"steps={10**20}"], 2, "steps"),
+    "uneven heads": (lambda f: ["train", written(f / "a.txt", "line of text\n" * 50), "-o", "heads=7"], 2, "heads=7"),
+    "a pipe": (lambda f: ["inspect", pipe(f)], 2, "pipe"),
+    "a name that is not UTF-8": (lambda f: ["inspect", written(f / "\udcff.txt", "text")], 2, "mintage: "),
+    "a name too long": (lambda f: ["inspect", "x" * 5000], 2, "too long"),
+    "an array of text": (lambda f: ["inspect", array(f, np.full((20, 8, 8), "ab"))], 2, "holds no pictures"),
+    "an array of nothing": (lambda f: ["inspect", array(f, np.ones((20, 0, 8)))], 2, "a.npy"),
+    "an array of no numbers": (lambda f: ["inspect", array(f, np.full((20, 8, 8), np.nan))], 2, "not numbers"),
+    "a plug-in that raises": (lambda f: ["train", "digits", "--family", plugin(f, "1 / 0")], 1, "ZeroDivisionError"),
+    "a plug-in that is no Python": (lambda f: ["train", "digits", "--family", plugin(f, "def (")], 1, "SyntaxError"),
+    "a name that climbs": (lambda f: ["train", "digits", "--family", "tinyflow", "--name", "../x"], 2, "--name"),
     "unknown flag": (lambda f: ["make", "digits", "--epochs", "3"], 2, "--epochs"),
 }
 
@@ -152,6 +190,59 @@ def test_a_corrupted_model_folder_is_named(part, harm, cli, trained, tmp_path):
     assert not out
     assert "Traceback" not in err
     assert "Unexpected" not in err
+
+
+@pytest.mark.parametrize("content", ["", "null", "[]", "{}", "[" * 100_000])
+@pytest.mark.parametrize("name", ["recipe.json", "finished.json", "checkpoints/step0.json"])
+def test_a_damaged_file_of_a_run_is_named(name, content, cli, trained, tmp_path):
+    copy = tmp_path / trained.name
+    shutil.copytree(trained, copy)
+    (copy / name).write_text(content)
+    if name != "finished.json":
+        (copy / "finished.json").unlink()
+    code, _, err = cli("train", "digits", *TINY, "--runs", tmp_path)
+    assert code == 1, err
+    assert name in err
+    assert "Unexpected" not in err
+
+
+def test_rows_that_are_no_rows_are_passed_over(cli, trained, tmp_path):
+    copy = tmp_path / trained.name
+    shutil.copytree(trained, copy)
+    (copy / "finished.json").unlink()
+    for name in ("journal.jsonl", "events.jsonl"):
+        with open(copy / name, "a") as file:
+            file.write('null\n[]\n3\n{"kind"')
+    code, _, err = cli("train", "digits", *TINY, "--runs", tmp_path)
+    assert code == 0, err
+
+
+def test_a_text_of_one_character_trains(cli, runs, tmp_path):
+    code, _, err = cli("train", written(tmp_path / "one.txt", "a"), "-o", "steps=2", "--minutes", "0.05", "-q")
+    assert code == 0, err
+
+
+def test_names_that_are_not_utf8_and_empty_captions_are_set_aside(cli, tmp_path):
+    for name in (b"\xff.png", b"a.png", b"b.png"):
+        path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+        Image.fromarray(np.random.default_rng(len(name)).integers(0, 255, (16, 16), dtype=np.uint8)).save(path)
+    (tmp_path / "a.txt").write_text("")
+    code, out, err = cli("inspect", tmp_path, "--json", "-q")
+    assert code == 0, err
+    reasons = [row["reason"] for row in json.loads(out)["set_aside"]]
+    assert any("UTF-8" in reason for reason in reasons)
+    assert any("caption" in reason for reason in reasons)
+
+
+def test_a_stdout_that_is_closed_or_full():
+    command = [sys.executable, "-m", "mintage.surfaces.cli", "list"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count("mintage: ") == 1
+    assert done.stderr.count("\n") == 1
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path):

@@ -13,8 +13,22 @@ from pathlib import Path
 import pytest
 
 RECIPES = {
-    "flow": ["digits", "--family", "flow", "-o", "steps=260"],
-    "gpt": ["poem.txt", "--family", "gpt", "-o", "steps=120"],
+    "flow": ["digits", "--family", "flow", "-o", "steps=260", "-o", "widths=16,32", "-o", "depths=1,1"],
+    "gpt": [
+        "poem.txt",
+        "--family",
+        "gpt",
+        "-o",
+        "steps=120",
+        "-o",
+        "width=64",
+        "-o",
+        "layers=2",
+        "-o",
+        "heads=2",
+        "-o",
+        "dropout=0",
+    ],
 }
 
 
@@ -46,16 +60,17 @@ def weights(folder):
 
 
 def killed_once(family, folder, delay):
-    """Start, wait until training steps are done, kill −9 after ``delay`` seconds more; True if it was still running."""
-    process = subprocess.Popen(command(family, folder), env={**os.environ, "MINTAGE_THREADS": "1"}, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and process.poll() is None and not list(folder.glob("*/checkpoints/step_*")):
-        time.sleep(0.02)
-    time.sleep(delay)
-    running = process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert running or process.returncode == 0, process.stderr.read().decode()
+    """Start, wait until training began, kill −9 after ``delay`` seconds more; True if it was still running."""
+    environment = {**os.environ, "MINTAGE_THREADS": "1"}
+    with subprocess.Popen(command(family, folder), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline and process.poll() is None and not list(folder.glob("*/checkpoints/step_*")):
+            time.sleep(0.02)
+        time.sleep(delay)
+        running = process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        said = process.stderr.read().decode()
+    assert running or process.returncode == 0, said
     return running
 
 

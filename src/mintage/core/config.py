@@ -20,6 +20,17 @@ from mintage.core.registry import unknown
 from mintage.core.words import say
 
 T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """Bounds of a number, both allowed: ``width: Annotated[int, Within(1, 4096)] = 192``."""
+
+    low: float = 0
+    high: float = 1_000_000_000
+
+
+SHARE = Within(0, 1)
 JSON_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
 
 
@@ -98,9 +109,10 @@ def parse(pairs: Sequence[str], classes: Sequence[type], free: Sequence[str] = (
         free: Further keys that are taken as text.
 
     Raises:
-        UsageError: A pair without ``=``, an unknown key (with did-you-mean), or a value of the wrong type.
+        UsageError: A pair without ``=``, an unknown key (with did-you-mean), a value of the wrong type or out of bounds.
     """
     hints = {name: _plain(hint) for cls in classes for name, hint in get_type_hints(cls).items()}
+    bounds = {name: _bounds(hint) for cls in classes for name, hint in get_type_hints(cls, include_extras=True).items()}
     values: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
@@ -109,10 +121,23 @@ def parse(pairs: Sequence[str], classes: Sequence[type], free: Sequence[str] = (
         if key in free:
             values[key] = text
         elif key in hints:
-            values[key] = _value(key, text, hints[key])
+            values[key] = _inside(key, text, _value(key, text, hints[key]), bounds[key])
         else:
             raise UsageError(unknown("-o", key, sorted({*hints, *free})))
     return values
+
+
+def _bounds(hint: Any) -> Within:
+    return next((extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Within)), Within())
+
+
+def _inside(key: str, text: str, value: Any, bounds: Within) -> Any:
+    """The value, if its numbers are finite and within bounds."""
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, (int, float)) and not bounds.low <= number <= bounds.high:
+            low, high = f"{bounds.low:g}", f"{bounds.high:g}"
+            raise UsageError(say("-o {key}={text}: choose from {low} to {high}.", key=key, text=text, low=low, high=high))
+    return value
 
 
 def _value(key: str, text: str, kind: Any) -> Any:

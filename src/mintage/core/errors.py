@@ -38,6 +38,10 @@ class StoreError(MintageError):
     """A run or model folder cannot be written, or what is in it is damaged."""
 
 
+class PluginError(MintageError):
+    """A plug-in file of the person's own cannot be loaded."""
+
+
 class TrainingError(MintageError):
     """Training cannot go on: it diverged past repair or ran out of memory."""
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mintage.core.errors import UsageError
+from mintage.core.errors import PluginError, UsageError
 from mintage.core.words import say
 
 CLASSES = {"modalities": "Codec", "families": "Model", "tasks": "Task", "metrics": "Metric"}
@@ -46,7 +46,10 @@ def names(axis: str) -> list[str]:
 
 def describe(axis: str, name: str) -> str:
     """First line of the plug-in's docstring, without importing it."""
-    doc = ast.get_docstring(ast.parse(files(axis)[name].read_text(encoding="utf-8")))
+    try:
+        doc = ast.get_docstring(ast.parse(files(axis)[name].read_text(encoding="utf-8")))
+    except (SyntaxError, ValueError) as error:
+        return say("cannot be loaded ({error})", error=error)
     return (doc or "").strip().split("\n")[0]
 
 
@@ -61,7 +64,14 @@ def module(axis: str, name: str, path: Path) -> ModuleType:
         raise UsageError(say("The plug-in {path} is not a Python file.", path=path))
     loaded = importlib.util.module_from_spec(spec)
     sys.modules[full] = loaded
-    spec.loader.exec_module(loaded)
+    try:
+        spec.loader.exec_module(loaded)
+    except Exception as error:  # a person's own file may raise anything
+        del sys.modules[full]
+        why = f"{type(error).__name__}: {error}"
+        raise PluginError(
+            say("The plug-in {path} cannot be loaded ({error}); mend it or take it away.", path=path, error=why)
+        ) from error
     return loaded
 
 

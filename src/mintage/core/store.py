@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,43 +81,60 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file."""
-    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode())
+    write_bytes(path, _encoded(json.dumps(value, ensure_ascii=False, indent=1) + "\n"))
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; a damaged or missing one is a StoreError that names it."""
+def _encoded(text: str) -> bytes:
+    """JSON text as UTF-8; the half characters of a file name that is no UTF-8 become JSON's own escapes."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def read_json(path: Path, *keys: str) -> Any:
+    """Read a JSON object that has ``keys``; a damaged or missing one is a StoreError that names the file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict) or not value.keys() >= set(keys):
+            raise ValueError(say("what it should hold is not there"))
+        return value
     except FileNotFoundError as error:
         raise StoreError(say("{path} is missing: this is not a complete run or model folder.", path=path)) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(
             say("{path} is damaged ({reason}); restore it from a copy or train again.", path=path, reason=error)
         ) from error
 
 
 def append_json(path: Path, row: Mapping[str, Any], durable: bool = False) -> None:
-    """Add one line to a ``.jsonl`` file; ``durable`` waits until it is on the disk."""
+    """Add one line to a ``.jsonl`` file, never to a torn one; ``durable`` waits until it is on the disk."""
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        with open(path, "a+b") as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                torn = file.read(1) != b"\n"
+                file.write(b"\n" * torn)
+            file.write(_encoded(json.dumps(row, ensure_ascii=False) + "\n"))
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
 
 
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Replace a ``.jsonl`` file."""
+    write_bytes(path, _encoded("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)))
+
+
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """All complete lines; a torn last line (power cut) is left out."""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        with suppress(ValueError):
+    for line in path.read_bytes().split(b"\n") if path.exists() else []:
+        with suppress(ValueError):  # a UnicodeDecodeError is one too
             rows.append(json.loads(line))
-    return rows
+    return [row for row in rows if isinstance(row, dict)]
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file atomically."""
+    """Write a safetensors file atomically. One metadata key at most: the order of several is random, and so would be the bytes."""
     from safetensors.torch import save
 
     write_bytes(path, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, dict(metadata or {})))
@@ -165,7 +182,8 @@ class Run:
         self.report = path / "report"
         self.outputs = path / "outputs"
 
-    def _listed(self) -> list[tuple[int, Path]]:
+    def listed(self) -> list[tuple[int, Path]]:
+        """Checkpoints by step."""
         found = [(CHECKPOINT.search(p.name), p) for p in self.checkpoints.glob("step_*.safetensors")]
         return sorted((int(m[1]), p) for m, p in found if m)
 
@@ -175,21 +193,21 @@ class Run:
 
         data = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"step": str(step)})
         path = self.checkpoints / f"step_{step:08d}-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
-        write_bytes(path, data)
-        if keep:
+        if keep:  # first: a kill between the two must not leave a state whose name nobody knows
             write_json(self.checkpoints / f"{keep}.json", {"step": step, "file": path.name})
+        write_bytes(path, data)
         self._thin()
         return path
 
     def kept(self, name: str) -> Path | None:
         """The checkpoint protected under a name."""
         note = self.checkpoints / f"{name}.json"
-        path = self.checkpoints / read_json(note)["file"] if note.exists() else None
+        path = self.checkpoints / read_json(note, "file")["file"] if note.exists() else None
         return path if path and path.exists() else None
 
     def _thin(self) -> None:
-        protected = {read_json(note)["file"] for note in self.checkpoints.glob("*.json")}
-        for _, path in self._listed()[:-KEEP]:
+        protected = {read_json(note, "file")["file"] for note in self.checkpoints.glob("*.json")}
+        for _, path in self.listed()[:-KEEP]:
             if path.name not in protected:
                 with suppress(OSError):
                     path.unlink()
@@ -197,7 +215,7 @@ class Run:
     def newest_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint whose bytes match its name; damaged newer ones are reported in ``skipped``."""
         skipped: list[Path] = []
-        for step, path in reversed(self._listed()):
+        for step, path in reversed(self.listed()):
             state = self.open_checkpoint(path)
             if state is not None:
                 return Checkpoint(step, path, state, tuple(skipped))
@@ -215,7 +233,7 @@ class Run:
 
     def drop_checkpoints_after(self, step: int) -> None:
         """Remove states later than ``step`` (a run that goes on from its trunk)."""
-        for found, path in self._listed():
+        for found, path in self.listed():
             if found > step:
                 path.unlink()
 
@@ -242,6 +260,8 @@ def find_run(model: str, runs: str = "") -> Run:
         UsageError: Neither exists; the sentence lists what does.
     """
     for path in (Path(model), runs_folder(runs) / model):
+        if path.name == "model" and (path.parent / "recipe.json").exists():
+            return Run(path.parent)  # where the index is that recognises copies
         if (path / "recipe.json").exists() or (path / "model").is_dir():
             return Run(path)
         if (path / "card.json").exists():  # a bare model folder

@@ -14,13 +14,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mintage.core.config import SHARE, Within
+from mintage.core.errors import UsageError
 from mintage.core.spec import PAD, Batch, Cond, Phase, Spec, Specs
 from mintage.core.words import say
 from mintage.nn.noise import Noise
@@ -56,9 +58,9 @@ class Config:
     widths: tuple[int, ...] = (32, 64)
     depths: tuple[int, ...] = (2, 4)
     attention: tuple[int, ...] = ()
-    patch: int = 2
-    dropout: float = 0.0
-    distil: float = 0.35
+    patch: Annotated[int, Within(1, 8)] = 2
+    dropout: Annotated[float, Within(0, 0.95)] = 0.0
+    distil: Annotated[float, SHARE] = 0.35
     grow: float = 0.1
     pool: int = 16_384
     teacher: int = 8
@@ -188,7 +190,7 @@ class Pool(nn.Module):
         """Keep new pairs: ``x`` and the conditions it was made under, all [n, ...]."""
         for name, row in {"keys": keys, **rows}.items():
             row = (row * 127).round().to(torch.int8) if row.is_floating_point() else row  # -1, 0 and 1 are exact
-            old = getattr(self, name, row[:0])
+            old = getattr(self, name, row[:0]).to(row.device)
             self.register_buffer(name, torch.cat([old, row])[-self.limit :])
         self.made += len(keys)
 
@@ -211,6 +213,12 @@ class Model(nn.Module):
     def __init__(self, target: Spec, cond: Specs, config: Config) -> None:
         """One net for each phase, of one shape."""
         super().__init__()
+        cell = config.patch * 2 ** (len(config.widths) - 1)
+        levels = (*config.widths, *config.depths)
+        if not config.widths or len(config.widths) != len(config.depths) or min(levels) < 1 or cell > min(target.shape[1:]):
+            raise UsageError(
+                say("-o widths and -o depths: one number above 0 for each level, and no more levels than the size can be halved.")
+            )
         self.target, self.config = target, config
         self.net, self.student = Velocity(target, cond, config), Velocity(target, cond, config)
         self.pool = Pool(max(64, min(config.pool, POOL_BYTES // torch.Size(target.shape).numel())))

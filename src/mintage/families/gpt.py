@@ -11,12 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mintage.core.config import Within
+from mintage.core.errors import UsageError
 from mintage.core.spec import PAD, Batch, Cond, Phase, Spec, Specs
 from mintage.core.words import say
 from mintage.nn.decode import Knobs, decode
@@ -44,11 +46,11 @@ class Config:
         counts: Mix in an n-gram model where nothing conditions the text.
     """
 
-    width: int = 192
-    layers: int = 4
-    heads: int = 3
-    pairs: int = 8192
-    dropout: float = 0.0
+    width: Annotated[int, Within(8, 8192)] = 192
+    layers: Annotated[int, Within(1, 128)] = 4
+    heads: Annotated[int, Within(1, 128)] = 3
+    pairs: Annotated[int, Within(1, 1 << 24)] = 8192
+    dropout: Annotated[float, Within(0, 0.95)] = 0.0
     counts: bool = True
 
 
@@ -116,6 +118,9 @@ class Model(nn.Module):
     def __init__(self, target: Spec, cond: Specs, config: Config) -> None:
         """The window that it is trained on is the target's length."""
         super().__init__()
+        if config.width % config.heads:
+            sentence = "-o heads={heads}: choose a divisor of the width {width}."
+            raise UsageError(say(sentence, heads=config.heads, width=config.width))
         self.target, self.config = target, config
         self.context = target.shape[0] or 128
         self.net = Decoder(target.vocab, config.width, config.layers, config.heads, self.context, config.pairs)

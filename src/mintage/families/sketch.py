@@ -40,6 +40,19 @@ class Config:
     order: int = 8
 
 
+@dataclass(frozen=True)
+class Knobs:
+    """How to draw texts.
+
+    Attributes:
+        temperature: Sharpness; 0 always takes the likeliest.
+        length: Most new tokens; 0 takes the length of an example.
+    """
+
+    temperature: float = 1.0
+    length: int = 0
+
+
 class Model(Settled):
     """Closed form: no phases, only ``settle``."""
 

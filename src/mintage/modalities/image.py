@@ -36,6 +36,7 @@ DAMAGE = (
     OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, MemoryError, OverflowError, struct.error,
     zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
+SEEN = 56  # pixels that a picture has at least on a page of many
 GREY = 0.01  # share of colourful pictures up to which a set counts as grey
 
 
@@ -124,11 +125,12 @@ class Codec:
             raise BadItem(say("an array of {shape} {kind} holds no pictures", shape=shape, kind=rows.dtype))
         if rows.dtype != np.uint8 or bound:
             low, high = float(rows.min(initial=0)), float(rows.max(initial=0))
-            if not np.isfinite([low, high]).all():
+            if not np.isfinite([low, high, high - low]).all():
                 raise BadItem(say("it holds values that are not numbers"))
             low = -1.0 if -1 <= low < 0 and high <= 1 else min(low, 0.0)
             high = bound or (1.0 if high <= 1 and rows.dtype.kind in "fb" else 255.0 if 128 <= high <= 255 else high)
-            rows = np.rint((rows.astype(np.float32) - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
+            values = rows.astype("f8" if rows.dtype.itemsize > 4 else "f4")
+            rows = np.rint((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
         return rows[..., 0] if rows.ndim == 4 and bool((rows == rows[..., :1]).all()) else rows
 
     def fit(self, contents: Sequence[np.ndarray], given: Sequence[Mapping[str, str]]) -> None:
@@ -176,15 +178,19 @@ class Codec:
         return [Media(p[..., 0] if p.shape[2] == 1 else p, "image/png", ".png") for p in pictures]
 
     def write(self, media: Sequence[Media], out: Path, names: Sequence[str]) -> list[Path]:
-        """One PNG a picture, and where there are several a contact sheet ``sheet.png`` as the last path."""
+        """One PNG a picture."""
         out.mkdir(parents=True, exist_ok=True)
         paths = [out / f"{name}.png" for name in names]
         for thing, path in zip(media, paths, strict=True):
             Image.fromarray(thing.content).save(path, compress_level=4)
-        if len(media) > 1:
-            paths.append(out / "sheet.png")
-            Image.fromarray(contact_sheet([thing.content for thing in media])).save(paths[-1], compress_level=6)
         return paths
+
+    def sheet(self, media: Sequence[Media]) -> Media:
+        """All pictures on one page, small ones enlarged by a whole factor so that a person sees them."""
+        small = max(max(thing.content.shape[:2]) for thing in media)
+        factor = max(1, math.ceil(SEEN / small))
+        shown = [thing.content.repeat(factor, 0).repeat(factor, 1) for thing in media]
+        return Media(contact_sheet(shown, gap=max(2, 2 * (factor // 2))), self.mime, ".png")
 
     def augment(self, x: Tensor, spec: Spec, noise: Noise) -> Tensor:
         """Half of the batch mirrored. Wrong for letters, digits and clocks: the caller measures first. [B, C, H, W]"""

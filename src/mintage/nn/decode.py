@@ -64,7 +64,9 @@ def narrow(logits: Tensor, knobs: Knobs) -> Tensor:
     if knobs.top_p < 1:
         order = logits.sort(descending=True)
         before = order.values.softmax(-1).cumsum(-1) - order.values.softmax(-1)
-        logits = logits.masked_fill(torch.zeros_like(before > 0).scatter(1, order.indices, before >= knobs.top_p), float("-inf"))
+        logits = logits.masked_fill(
+            torch.zeros_like(before > 0).scatter(1, order.indices, before >= max(knobs.top_p, 1e-9)), float("-inf")
+        )
     return logits
 
 

@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights, with a warm start, that can be swapped in for sampling.
+"""An exponential moving average of the weights, with a warm start.
 
 The averaging weight of step t is max(1 - decay, 1 / (t / 3 + 1)), so that early on it averages over about the last third of the
 run so far and the random start is forgotten. It does not know buffers: only the parameters that it was given.
@@ -6,8 +6,7 @@ run so far and the random start is forgotten. It does not know buffers: only the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -40,15 +39,3 @@ class Ema:
         """Take over a state that `state()` gave."""
         for name, tensor in self.weights().items():
             tensor.copy_(state[name])
-
-    @contextmanager
-    def swap(self) -> Iterator[None]:
-        """Let the model hold the averages inside the `with`, its own weights again after."""
-        own = [p.detach().clone() for p in self._params]
-        with torch.no_grad():
-            torch._foreach_copy_(self._params, self._mean)
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                torch._foreach_copy_(self._params, own)

@@ -100,6 +100,8 @@ class Ngram:
             count = np.where(left > 0, left, np.minimum(raw, 1)).astype(np.float64)
             total = np.bincount(key // self.vocab, count, minlength=parents)
             kept = (raw >= self.seen) | (n == 0)
+            if not kept.any():  # a text so short that nothing repeats
+                break
             own = renumber[key // self.vocab] * self.vocab + key % self.vocab
             self.levels.append(self._level(own[kept], count[kept], total[kept_before]))
             kept_before, renumber = np.flatnonzero(kept), np.cumsum(kept) - 1

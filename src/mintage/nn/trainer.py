@@ -14,13 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
+from mintage.core.config import SHARE, Within
+from mintage.core.errors import TrainingError
 from mintage.core.protocols import Enters
 from mintage.core.spec import Batch, Phase
+from mintage.core.words import say
 from mintage.nn.ema import Ema
 from mintage.nn.noise import Noise
 from mintage.nn.optim import Optimiser, clip
@@ -31,9 +34,9 @@ class Training:
     """How to train; the plan fills zeros from the family's own ``fit``.
 
     Attributes:
-        batch: Examples a step; 0 = the family's choice.
-        length: Tokens a window; 0 = the family's choice.
-        lr: Learning rate of the matrices; 0 = the family's choice.
+        batch: Examples a step.
+        length: Tokens a window.
+        lr: Learning rate of the matrices.
         weight_decay: Decay of the matrices.
         side: Learning rate of vectors and tables as a share of lr.
         ema: Half-life of the weight average as a share of a phase.
@@ -44,20 +47,20 @@ class Training:
         steps: Fixed number of steps; 0 = solved from the minutes.
     """
 
-    batch: int = 0
-    length: int = 0
-    lr: float = 0.0
-    weight_decay: float = 0.0
-    side: float = 0.15
-    ema: float = 0.03
-    warmup: float = 0.03
-    decay: float = 0.5
-    clip: float = 1.0
-    repair: float = 0.2
+    batch: Annotated[int, Within(1, 65_536)] = 0
+    length: Annotated[int, Within(8, 65_536)] = 0
+    lr: Annotated[float, Within(1e-7, 1)] = 0.0
+    weight_decay: Annotated[float, Within(0, 10)] = 0.0
+    side: Annotated[float, Within(0, 100)] = 0.15
+    ema: Annotated[float, SHARE] = 0.03
+    warmup: Annotated[float, SHARE] = 0.03
+    decay: Annotated[float, SHARE] = 0.5
+    clip: Annotated[float, Within(1e-6, 1e6)] = 1.0
+    repair: Annotated[float, SHARE] = 0.2
     steps: int = 0
 
 
-class Diverged(ArithmeticError):
+class Diverged(TrainingError):
     """A loss or gradient was not finite; the weights were not touched."""
 
 
@@ -204,7 +207,7 @@ class Trainer:
         total.backward()  # type: ignore[no-untyped-call]
         norm = clip([p for _, p in lane.params], self.training.clip)
         if not (math.isfinite(total.item()) and math.isfinite(norm.item())):
-            raise Diverged(lane.phase.name)
+            raise Diverged(say("Training diverged in {phase}; try -o lr with a smaller value.", phase=lane.phase.name))
         lane.optimiser.step(self._scale(local))
         lane.ema.update(int(lane.done))
         lane.done += 1

@@ -6,6 +6,8 @@ imported inside the commands, so that ``mintage --help`` needs no torch.
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import sys
@@ -70,7 +72,7 @@ def make(
     }  # fmt: skip
     lines = [
         f"{say(verdict.word.upper())}. {verdict.reason}", verdict.next_step,
-        say("Samples: {path}", path=result.made.paths[-1]), say("Report: {path}", path=value["report"]),
+        say("Samples: {path}", path=next(reversed(result.made.paths), "–")), say("Report: {path}", path=value["report"]),
         say("Same as: {commands}", commands=" && ".join(result.commands)),
         say("More: mintage generate {run} -n 100 · Better: mintage make {data} --minutes {minutes:g} (goes on, nothing is lost)",
             run=result.run, data=data, minutes=minutes),
@@ -81,12 +83,12 @@ def make(
 @app.command(help=say("What is there, what is broken or doubled and why, and what it could become."))
 def inspect(data: Data, o: Options = [], json_: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:  # noqa: B006
     """Look at data."""
-    from mintage.core.config import to_json
+    from mintage.core.config import parse, to_json
+    from mintage.verbs.inspect import OPTIONS, manifest
     from mintage.verbs.inspect import inspect as verb
-    from mintage.verbs.inspect import manifest
 
     with Display(quiet) as display:
-        found = verb(data, dict(pair.split("=", 1) for pair in o if "=" in pair), display)
+        found = verb(data, parse(o, (), OPTIONS), display)
     aside = [row for row in manifest(found) if not row["admitted"]]
     keys = ("modality", "classes", "given_names", "sizes", "summary", "guesses")
     value = {**{key: to_json(getattr(found, key)) for key in keys}, "items": len(found.items), "set_aside": aside}
@@ -196,17 +198,40 @@ def doctor(json_: Json = False, verbose: Verbose = False) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point: ``mintage DATA`` means ``mintage make DATA``; every error is one sentence and an exit code."""
-    args = list(sys.argv[1:] if argv is None else argv)
+    _open_streams()
+    args = [os.fsencode(arg).decode("utf-8", "replace") for arg in (sys.argv[1:] if argv is None else argv)]
     commands = {c.name or (c.callback.__name__ if c.callback else "") for c in app.registered_commands}
-    if args and not args[0].startswith("-") and args[0] not in commands:
+    args = args or ["--help"]
+    if not args[0].startswith("-") and args[0] not in commands:
         args.insert(0, "make")
-    sys.exit(guarded(lambda: app(args=args, standalone_mode=False), "--verbose" in args))
+    sys.exit(guarded(lambda: app(args=args, prog_name="mintage", standalone_mode=False), "--verbose" in args))
+
+
+def _open_streams() -> None:
+    """A stream that was closed before the start swallows; a letter that a stream cannot show is escaped."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (lives as long as the process)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, stream)
+
+
+def _flush() -> None:
+    """Send the result off while a failure can still be said."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the rest has nowhere to go
+        raise
 
 
 def guarded(call: Callable[[], Any], verbose: bool = False) -> int:
     """Run ``call``; turn what it raises into one sentence on stderr and an exit code."""
     try:
         result = call()
+        if result == 130:  # the option parser caught the Ctrl-C
+            raise KeyboardInterrupt
+        _flush()
         return result if isinstance(result, int) else 0
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -230,7 +255,7 @@ def explained(error: BaseException) -> tuple[str, int]:
         return say("Out of memory; choose a smaller --size, or -o batch with a smaller number."), 1
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return say("{where}{reason}.", where=where, reason=error.strerror or error), 1
+        return say("{where}{reason}.", where=where, reason=error.strerror or error), 2 if error.errno == errno.ENAMETOOLONG else 1
     if isinstance(error, typer.Exit):
         return "", error.exit_code
     shown = getattr(error, "format_message", None)  # usage errors of the option parser

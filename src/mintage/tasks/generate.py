@@ -21,7 +21,13 @@ from mintage.nn.noise import Noise
 
 
 class Task:
-    """Sampling, with repair batches on the side."""
+    """Sampling, with repair batches on the side.
+
+    Attributes:
+        repair: Share of batches of grids that keep a known part; the plan sets it from the training's settings.
+    """
+
+    repair = 0.2
 
     def __init__(self, target: Spec, given: Specs) -> None:
         """``given`` are the specs of class and caption where the data has them."""
@@ -39,9 +45,9 @@ class Task:
             return self.given
         return {**self.given, "known": self.target, "mask": replace(self.target, channels=("known",)).at(channel=1)}
 
-    def corrupt(self, x: Tensor, given: Cond, noise: Noise, repair: float = 0.2) -> Cond:
+    def corrupt(self, x: Tensor, given: Cond, noise: Noise) -> Cond:
         """A whole batch keeps a part with probability ``repair``; else nothing is known."""
-        if self.target.kind == "tokens" or noise.fork("repair").uniform((1,)).item() >= repair:
+        if self.target.kind == "tokens" or noise.fork("repair").uniform((1,)).item() >= self.repair:
             return given
         mask = random_mask(x.shape, noise.fork("mask"))
         return {**given, "known": x * mask, "mask": mask}

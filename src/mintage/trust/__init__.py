@@ -98,6 +98,11 @@ def release(
         marked = [gate.mark(media) for media in marked]
     names = [f"{number:04d}-seed{sample.seed}" for number, sample in left]
     paths = codec.write(marked, out, names) if kept else []
+    if len(kept) > 1 and hasattr(codec, "sheet"):
+        page = codec.sheet([sample.media for sample in kept])
+        for gate in GATES:
+            page = gate.mark(page)
+        paths += codec.write([page], out, ["sheet"])
     for path, sample in zip_longest(paths, kept):
         for gate in GATES:
             gate.file(path, sample, run)

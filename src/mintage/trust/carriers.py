@@ -18,7 +18,6 @@ from PIL import Image
 
 from mintage.core.store import write_bytes
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER = 33  # signature and IHDR chunk
 
 

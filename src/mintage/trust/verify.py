@@ -63,7 +63,7 @@ def _layers(path: Path) -> list[Layer]:
         words = carriers.read(path)
         picture = path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")
         content: Any = np.array(Image.open(path)) if picture else path.read_bytes().decode("utf-8")
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, AttributeError, Image.DecompressionBombError) as error:
         why = say("{name} cannot be read ({error})", name=path.name, error=error)
         return [Layer(layer, "inconclusive", why) for layer in ("implicit label", "visible label", "content")]
     made = _json(words.get("mintage", ""))
@@ -118,7 +118,7 @@ def _picture(pixels: np.ndarray, made: dict[str, Any]) -> tuple[np.ndarray | Non
     """The content without its label, and whether the strip is as we draw it."""
     try:
         left, top, width, height = map(int, made["box"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None, None
     inner = pixels[top : top + height, left : left + width]
     if inner.shape[:2] != (height, width):

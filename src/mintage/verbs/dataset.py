@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -171,8 +172,10 @@ class Dataset:
         return torch.where(inside, x, PAD), length
 
 
-def _key(data_hash: str, codec_state: Mapping[str, Any], target: Spec, given: Mapping[str, Spec]) -> str:
-    text = json.dumps([data_hash, codec_state, to_json(target), to_json(given)], sort_keys=True)
+def _key(items: Sequence[Item], codec_state: Mapping[str, Any], target: Spec, given: Mapping[str, Spec]) -> str:
+    """Where this data lies when encoded; its order counts, because what comes with the items is matched by position."""
+    order = [f"{item.id} {item.split}" for item in items]
+    text = json.dumps([dataset_hash(items), order, codec_state, to_json(target), to_json(given)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
@@ -209,11 +212,11 @@ def _write_part(folder: Path, name: str, items: Sequence[Item], inspection: Insp
 def build(inspection: Inspection, codec: Codec, target: Spec, given: Mapping[str, Spec]) -> Dataset:
     """Encode everything that was admitted, or map what an earlier run encoded."""
     storage = target if target.kind == "grid" else target.at(token=0)
-    key = _key(dataset_hash(inspection.items), codec.state, storage, given)
+    key = _key(inspection.items, codec.state, storage, given)
     folder = cache_folder() / "encoded" / key
     by_split = {name: [i for i in inspection.items if i.split == name] for name in SPLITS}
     if not (folder / "done.json").exists():
-        temp = folder.with_name(f".{key}.tmp")
+        temp = folder.with_name(f".{key}.{os.getpid()}.tmp")
         shutil.rmtree(temp, ignore_errors=True)
         temp.mkdir(parents=True)
         for name, items in by_split.items():
@@ -247,5 +250,10 @@ def reopen(recipe: Recipe, codec: Codec, options: Mapping[str, str] | None = Non
                 data=recipe.data,
             )
         )
+    return encoded(recipe, inspection, codec)
+
+
+def encoded(recipe: Recipe, inspection: Inspection, codec: Codec) -> Dataset:
+    """The data in the form that a frozen recipe wants."""
     given = {name: spec for name, spec in recipe.cond.items() if name in ("class", "caption")}
     return build(inspection, codec, recipe.target, given)

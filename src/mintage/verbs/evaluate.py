@@ -17,17 +17,17 @@ import torch
 
 import mintage
 from mintage.core import registry
-from mintage.core.config import from_json, to_json
+from mintage.core.config import to_json
 from mintage.core.errors import GateError
 from mintage.core.events import Event, On, ignore
-from mintage.core.spec import Cond, Evidence, Recipe, Score, Verdict
-from mintage.core.store import read_json, write_json
+from mintage.core.spec import Cond, Evidence, Score, Verdict
+from mintage.core.store import write_json
 from mintage.core.words import say
 from mintage.nn.features import VERSION
 from mintage.nn.intervals import share
 from mintage.verbs.dataset import reopen
 from mintage.verbs.evidence import Bench, Cost, Point
-from mintage.verbs.load import load
+from mintage.verbs.load import load, read_recipe
 
 QUESTIONS = ("real", "varied", "its own", "obeys", "costs")
 FLOOR_TIMES = 3.0  # kernel distance: at most this many times the upper end of held-out's interval
@@ -331,7 +331,7 @@ def evaluate(model: str, n: int | None = None, seed: int = 0, gate: bool = False
 
     begin = time.perf_counter()
     loaded = load(model, runs)
-    recipe = from_json(Recipe, read_json(loaded.run.recipe))
+    recipe = read_recipe(loaded.run.recipe)
     dataset = reopen(recipe, loaded.codec, recipe.options)
     bench = Bench(loaded, recipe, dataset, n, seed)
     on(Event("step", "evaluate", "", {"phase": "drawing"}))

@@ -7,6 +7,7 @@ row count and every row has its own noise, so it has the same content alone, amo
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -205,8 +206,16 @@ def asked_words(loaded: Loaded, cond: Cond, given: Mapping[str, str], n: int, se
 
 
 def read_knobs(loaded: Loaded, pairs: Sequence[str]) -> dict[str, Any]:
-    """``-o`` pairs checked against the family's sampler settings (its ``Knobs``)."""
-    return parse(pairs, [registry.get("families", loaded.recipe.family, "Knobs")])
+    """``-o`` pairs checked against the family's sampler settings (its ``Knobs``); ``stop`` is text, as often as wanted."""
+    stops = [pair.partition("=")[2] for pair in pairs if pair.startswith("stop=")]
+    family = sys.modules[registry.get("families", loaded.recipe.family).__module__]
+    kinds = [family.Knobs] if hasattr(family, "Knobs") else []
+    if not stops or not any("stop" in kind.__dataclass_fields__ for kind in kinds):
+        return parse(pairs, kinds)
+    knobs = parse([pair for pair in pairs if not pair.startswith("stop=")], kinds)
+    whole = loaded.recipe.target.at(token=0)
+    texts = [stop.replace("\\n", "\n") for stop in stops if stop]
+    return {**knobs, "stop": tuple(tuple(loaded.codec.encode([text], whole)[0, 1:-1].tolist()) for text in texts)}
 
 
 def generate(
@@ -253,8 +262,11 @@ def generate(
     paths, held = send_out(loaded, samples, "file", out or loaded.run.outputs, knobs)
     for sentence in held:
         on(Event("warning", "generate", sentence))
-    for path, sample in zip(paths, samples, strict=False):
-        on(Event("sample", "generate", "", {"path": str(path), "seed": sample.seed, "hash": sample.content_hash}))
+    named = {f"seed{sample.seed}": sample for sample in samples}  # what was held back has no file, a sheet no seed
+    for path in paths:
+        sample = named.get(path.stem.partition("-")[2])
+        if sample:
+            on(Event("sample", "generate", "", {"path": str(path), "seed": sample.seed, "hash": sample.content_hash}))
     on(
         Event(
             "done",

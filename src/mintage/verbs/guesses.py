@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mintage.core import registry
-from mintage.core.errors import DataError, UsageError
+from mintage.core.errors import BadItem, DataError, UsageError
 from mintage.core.spec import Item, Ruling
 from mintage.core.words import say
 from mintage.nn.reading import read_text
@@ -38,6 +38,10 @@ class Guess:
     value: str
     why: str
     override: str = ""
+
+    def __str__(self) -> str:
+        note = say("say otherwise with {override}", override=self.override) if self.override else ""
+        return f"{self.name:<10} {self.value}  ({self.why}{'; ' if note else ''}{note})"
 
 
 @dataclass
@@ -93,17 +97,20 @@ def sidecars(source: Source, files: Sequence[Path], options: Mapping[str, str]) 
             found.used.add(path)
             try:
                 rows = records(path)
-            except (DataError, ValueError, OSError) as error:
+            except (BadItem, DataError, ValueError, RecursionError, csv.Error, OSError) as error:
                 source.refuse(path, "broken", say("it cannot be read as a table ({error})", error=error))
                 continue
             for row in rows:
                 name = row.get("file_name") or row.get("file") or row.get("image") or ""
-                target = by_place.get((path.parent / name).resolve()) if name else None
+                target = by_place.get((path.parent / name).resolve()) if name and "\0" not in name else None
                 if target:
                     found.fields.setdefault(target, {}).update(row)
         elif path.suffix.lower() in (".txt", ".caption") and path.with_suffix("") in pictures:
             found.used.add(path)
-            found.captions[pictures[path.with_suffix("")]] = read_text(path.read_bytes()).strip()
+            try:
+                found.captions[pictures[path.with_suffix("")]] = read_text(path.read_bytes()).strip()
+            except (BadItem, OSError) as error:
+                source.refuse(path, "broken", say("it is no caption ({reason})", reason=error))
     wanted = options.get("caption", "")
     for target, row in found.fields.items():
         text = row.get(wanted, "") if wanted else next((row[key] for key in CAPTIONS if row.get(key)), "")

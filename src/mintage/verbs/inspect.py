@@ -90,14 +90,16 @@ def inspect(data: str, options: Mapping[str, str] | None = None, on: On = ignore
     Raises:
         DataError: Nothing usable is there.
     """
-    options = options or {}
+    options = {key: value for key, value in (options or {}).items() if key in OPTIONS}  # others must not make a new tray
     source = find(data, cache_folder())
     name, files = guesses.medium(source, options)
     codec: Codec = registry.get("modalities", name)()
     side = guesses.sidecars(source, files, options) if name == "image" else guesses.Sidecars()
     files = [path for path in files if path not in side.used]
     with_arrays = [rows for rows in source.rows if name == "image"]
-    found = _adopt(with_arrays, codec) if with_arrays else _ingest(source, files, codec, f"{data}:{name}:{options}", on)
+    for path in files if with_arrays else ():
+        source.refuse(path, "medium", say("array files are there, and they are read alone"))
+    found = _adopt(with_arrays, codec, source) if with_arrays else _ingest(source, files, codec, f"{data}:{name}:{options}", on)
     items = guesses.label(found.items, source, side, options)
     rulings = trust.admit(items, Contents(found.memories, found.places), found.prints)
     return _conclude(data, name, source, found, items, rulings, options)
@@ -118,11 +120,15 @@ def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def _adopt(arrays: Sequence[Rows], codec: Codec) -> Found:
-    """Arrays serve as their own store."""
+def _adopt(arrays: Sequence[Rows], codec: Codec, source: Source) -> Found:
+    """Arrays serve as their own store; one that holds no pictures is set aside."""
     found = Found([], [], [], np.zeros((0, 0), np.uint8))
     for rows in arrays:
-        pictures = np.ascontiguousarray(codec.adopt(rows.values, rows.bound))  # type: ignore[attr-defined]
+        try:
+            pictures = np.ascontiguousarray(codec.adopt(rows.values, rows.bound))  # type: ignore[attr-defined]
+        except BadItem as error:
+            source.refuse(rows.path, "broken", str(error))
+            continue
         memory, step, shape = pictures.reshape(-1), int(np.prod(pictures.shape[1:])), pictures.shape[1:]
         part = len(found.memories)
         found.memories.append(memory)

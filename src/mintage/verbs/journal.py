@@ -6,6 +6,7 @@ minutes), ``rollback`` (not a number; other noise, half the rate).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,18 +24,21 @@ class Story:
     salt: int = 0
     lr_factor: float = 1.0
     checked: set[int] = field(default_factory=set)
+    ahead: dict[int, Any] = field(default_factory=dict)  # decisions later than the state that was loaded, by step
 
 
-def replay(recipe: Recipe, rows: Sequence[Mapping[str, Any]]) -> Story:
-    """Apply every row in order."""
+def replay(recipe: Recipe, rows: Sequence[Mapping[str, Any]], upto: float = math.inf) -> Story:
+    """Apply every row in order; clock decisions after step ``upto`` are left for when it is reached."""
     story = Story(Clock(recipe.steps, recipe.knots), recipe.minutes)
     for row in rows:
-        if row["kind"] == "resolve":
+        if row.get("kind") == "resolve":
             story.checked.add(row["quarter"])
-            if row["knots"]:
+            if row["knots"] and row["at"] <= upto:
                 story.clock.resolve(row["at"], row["knots"])
-        elif row["kind"] == "extend":
+            elif row["knots"]:
+                story.ahead[row["at"]] = row["knots"]
+        elif row.get("kind") == "extend":
             story = Story(Clock(knots=row["knots"]), row["minutes"], story.salt, story.lr_factor)
-        elif row["kind"] == "rollback":
+        elif row.get("kind") == "rollback":
             story.salt, story.lr_factor = row["salt"], row["lr_factor"]
     return story

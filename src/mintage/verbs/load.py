@@ -56,6 +56,8 @@ def build_task(recipe: Recipe) -> Task:
     """The task of a recipe."""
     given = {name: spec for name, spec in recipe.cond.items() if name in ("class", "caption")}
     task: Task = registry.get("tasks", recipe.task)(recipe.target, given)
+    if hasattr(task, "repair"):
+        task.repair = float(recipe.training["repair"]) if "repair" in recipe.training else task.repair
     return task
 
 
@@ -110,7 +112,7 @@ class Loaded:
         """Make ``n`` samples and release them as files; see ``mintage.generate``."""
         from mintage.verbs.generate import generate
 
-        return generate(str(self.folder), n=n, seed=seed, **more)
+        return generate(str(self.run.path), n=n, seed=seed, **more)
 
     def evaluate(self, **more: Any) -> Report:
         """Judge the model; see ``mintage.evaluate``."""
@@ -143,12 +145,12 @@ def save_model(folder: Path, recipe: Recipe, weights: Mapping[str, Tensor], sket
     temp = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temp, ignore_errors=True)
     (temp / "sketch").mkdir(parents=True)
-    save_tensors(temp / "model.safetensors", weights, {"made_by": f"mintage {mintage.__version__}", "ai_generated": "true"})
+    save_tensors(temp / "model.safetensors", weights, {"made_by": f"mintage {mintage.__version__}, AI"})
     save_tensors(temp / "sketch" / "model.safetensors", sketch.state_dict())
     card = {
         "format": FORMAT,
         "mintage": mintage.__version__,
-        "recipe": to_json(replace(recipe, data=Path(recipe.data).name)),
+        "recipe": to_json(replace(recipe, data=Path(recipe.data).name, parent=Path(recipe.parent).parent.name)),
         **facts,
     }
     write_json(temp / "card.json", card)
@@ -162,6 +164,21 @@ def model_folder(run: Run) -> Path:
         if (folder / "card.json").exists():
             return folder
     raise StoreError(say("{path} holds no model yet; run the same training command again to go on.", path=run.path))
+
+
+DAMAGE = (KeyError, TypeError, ValueError, AttributeError)  # what a wrong value in a file may raise where it is used
+
+
+def _damaged(path: Path, error: Exception) -> StoreError:
+    return StoreError(say("{path} is damaged ({reason}); restore it from a copy or train again.", path=path, reason=error))
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The frozen recipe of a run."""
+    try:
+        return from_json(Recipe, read_json(path))
+    except DAMAGE as error:
+        raise _damaged(path, error) from error
 
 
 def load(model: str | Path, runs: str = "", weights: Path | None = None) -> Loaded:
@@ -178,20 +195,14 @@ def load(model: str | Path, runs: str = "", weights: Path | None = None) -> Load
     """
     run = find_run(str(model), runs)
     folder = model_folder(run)
-    card = read_json(folder / "card.json")
+    card = read_json(folder / "card.json", "recipe")
     try:
         recipe = from_json(Recipe, card["recipe"])
         if run.recipe.exists():  # only the run, which never leaves, knows where the data lies
-            recipe = replace(recipe, data=read_json(run.recipe)["data"])
+            recipe = replace(recipe, data=read_json(run.recipe, "data")["data"])
         codec, task, net = build_codec(recipe), build_task(recipe), build_model(recipe)
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(
-            say(
-                "{path} is damaged ({reason}); restore it from a copy or train again.",
-                path=folder / "card.json",
-                reason=error,
-            )
-        ) from error
+    except DAMAGE as error:
+        raise _damaged(folder / "card.json", error) from error
     path = weights or folder / "model.safetensors"
     fill(net, load_tensors(path), path)
     torch.set_num_threads(recipe.threads)

@@ -6,6 +6,7 @@ commands it stood for.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,9 +104,13 @@ def make(
 
 def _commands(wish: Wish, trained: Trained) -> tuple[str, ...]:
     """The verbs one by one, as a person would type them."""
+    chosen = {"--family": wish.family, "--size": wish.size, "--seed": str(wish.seed or ""), "--name": wish.name}
+    flags = [part for flag, value in chosen.items() if value for part in (flag, value)]
+    flags += [part for pair in wish.options for part in ("-o", pair)]
+    data = shlex.quote(wish.data)
     return (
-        f"mintage inspect {wish.data}",
-        f"mintage train {wish.data} --minutes {wish.minutes:g}",
+        f"mintage inspect {data}",
+        shlex.join(["mintage", "train", wish.data, "--minutes", f"{wish.minutes:g}", *flags]),
         f"mintage generate {trained.run}",
         f"mintage evaluate {trained.run}",
     )

@@ -10,6 +10,7 @@ import re
 import resource
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -125,7 +126,10 @@ def choose_size(view: Spec, inspection: Inspection, minutes: float, size: str) -
         return view
     if size:
         sides = size.lower().split("x")
-        if not all(s.isdigit() and 8 <= int(s) <= 128 and int(s) % 4 == 0 for s in sides) or len(sides) > 2:
+        if (
+            not all(s.isascii() and s.isdecimal() and len(s) < 4 and 8 <= int(s) <= 128 and int(s) % 4 == 0 for s in sides)
+            or len(sides) > 2
+        ):
             raise UsageError(
                 say("--size {size}: choose a multiple of 4 from 8 to 128, as 64 or 64x96 (height x width).", size=size)
             )
@@ -163,9 +167,7 @@ def rehearse(recipe: Recipe, dataset: Dataset) -> dict[str, float]:
 def training_batch(recipe: Recipe, dataset: Dataset, task: Any, step: int, noise: Noise) -> Any:
     """The batch of a step with the task's corruption, on the training device."""
     batch = dataset.batch(step, recipe.batch, recipe.seed, noise.fork("data"))
-    repair = float(recipe.training.get("repair", 0.0))
-    more = {"repair": repair} if recipe.target.kind == "grid" else {}
-    cond = task.corrupt(batch.x, batch.cond, noise.fork("task"), **more)
+    cond = task.corrupt(batch.x, batch.cond, noise.fork("task"))
     if recipe.device == "cpu":
         return replace(batch, cond=cond)
     moved = {name: value.to(recipe.device) for name, value in cond.items()}
@@ -276,5 +278,8 @@ def describe(plan: Plan) -> str:
 
 
 def valid_keys(family: str) -> dict[str, str]:
-    """Every ``-o`` key of a family with its help."""
-    return {**attribute_help(registry.get("families", family, "Config")), **attribute_help(Training)}
+    """Every ``-o`` key of a family with its help: of training, and of sampling where it has settings."""
+    parts = [registry.get("families", family, "Config"), Training]
+    with suppress(AttributeError):
+        parts.append(registry.get("families", family, "Knobs"))
+    return {name: text for part in parts for name, text in attribute_help(part).items()}

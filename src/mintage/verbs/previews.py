@@ -103,8 +103,8 @@ class Previewer:
         if not samples:
             return path
         with TemporaryDirectory() as folder:
-            sheet = self.codec.write([s.media for s in samples], Path(folder), [str(s.seed) for s in samples])[-1]
-            write_bytes(path, sheet.read_bytes())
+            page = self.codec.sheet([s.media for s in samples])  # type: ignore[attr-defined]
+            write_bytes(path, self.codec.write([page], Path(folder), ["page"])[0].read_bytes())
         return path
 
     def holdout_score(self, model: Any) -> float:

@@ -64,6 +64,7 @@ class Session:
         self.step, self.earlier, self.costs = 0, 0.0, dict[str, float]()
         self.checked = story.checked
         self.rehearsed: Mapping[str, float] = {}
+        self.ahead: dict[int, Any] = {}
         self.meter = Meter()
 
     @property
@@ -76,34 +77,38 @@ class Session:
         """Seconds of training in all sittings."""
         return self.earlier + time.perf_counter() - self.begun
 
-    def resume(self, only: Path | None = None) -> None:
-        """Take over the newest whole checkpoint (or ``only`` that one); say so if newer ones were damaged."""
-        found = self.run_.newest_checkpoint()
-        if only is not None:
-            state = self.run_.open_checkpoint(only)
-            self.trainer.load(state or {})
-            self.step = int(only.name[5:13])
-        elif found is not None:
-            for path in found.skipped:
-                self.tracker.say(
-                    "warning",
-                    say(
-                        "The newest checkpoint {name} is damaged; going on from step {step}.",
-                        name=path.name,
-                        step=found.step,
-                    ),
-                )
-                path.unlink(missing_ok=True)
+    def resume(self) -> None:
+        """Take over the newest whole checkpoint; say so if newer ones were damaged."""
+        torch.set_num_threads(self.recipe.threads)
+        found, listed = self.run_.newest_checkpoint(), self.run_.listed()
+        for path in found.skipped if found is not None else [path for _, path in listed]:
+            step = found.step if found is not None else 0
+            self.tracker.say(
+                "warning", say("The newest checkpoint {name} is damaged; going on from step {step}.", name=path.name, step=step)
+            )
+            path.unlink(missing_ok=True)
+        if found is not None:
             self.trainer.load(found.tensors)
             self.step = found.step
         else:
-            if self.recipe.parent:
-                self._inherit(Path(self.recipe.parent))
-            if hasattr(self.model, "settle"):
-                self.model.settle(self.dataset.settling())
-            self.run_.save_checkpoint(0, self.trainer.state(), keep="step0")
+            self._start()
+        self._remember()
         rows = [row for row in read_jsonl(self.run_.events) if row.get("kind") == "step" and row["step"] <= self.step]
         self.earlier = float(rows[-1]["elapsed"]) if rows else 0.0
+
+    def _start(self) -> None:
+        """Step 0: inherited weights, closed-form work, the first checkpoint."""
+        if self.recipe.parent:
+            self._inherit(Path(self.recipe.parent))
+        if hasattr(self.model, "settle"):
+            self.model.settle(self.dataset.settling())
+        self.run_.save_checkpoint(0, self.trainer.state(), keep="step0")
+
+    def _remember(self) -> None:
+        """The clock as it was at the loaded step; later decisions wait until their step."""
+        story = journal.replay(self.recipe, read_jsonl(self.run_.journal), self.step)
+        self.trainer.clock, self.ahead = story.clock, story.ahead
+        self.trainer.half_lives()
 
     def _inherit(self, parent: Path) -> None:
         """Start from another run's averaged weights wherever name and shape agree."""
@@ -113,7 +118,6 @@ class Session:
 
     def run(self) -> None:
         """Step until the clock ends, a person stops it, or it diverges past repair."""
-        torch.set_num_threads(self.recipe.threads)
         self.begun = time.perf_counter()
         spoken = self.begun - SPEAK_SECONDS
         saved = self.begun + CHECKPOINT_SECONDS
@@ -174,14 +178,17 @@ class Session:
     def _at_fixed_steps(self) -> None:
         """What depends on progress alone, never on the clock: forecast checks, holdout scores, the trunk."""
         before, after = self.clock.progress(self.step - 1), self.clock.progress(self.step)
+        if way := self.ahead.pop(self.step, None):
+            self.clock.resolve(self.step, way)
+            self.trainer.half_lives()
         for quarter in (1, 2, 3):
             if before < quarter / 4 <= after and quarter not in self.checked and not self.training.steps:
                 self.checked.add(quarter)
                 self._forecast(quarter)
-        if self.step == self.trainer.trunk():
-            self.run_.save_checkpoint(self.step, self.trainer.state(), keep="trunk")
         if int(before * MARKS) != int(after * MARKS) and isinstance(self.model, Scores):
             self._score()
+        if self.step == self.trainer.trunk():
+            self.run_.save_checkpoint(self.step, self.trainer.state(), keep="trunk")
 
     def _forecast(self, quarter: int) -> None:
         """Re-solve the remaining steps once if the forecast is off by more than a tenth; journalled before it acts."""
@@ -247,6 +254,7 @@ class Session:
             say("Step {step} was not a number: back to step {to} at half the rate.", step=self.step, to=found.step),
         )
         self.step = found.step
+        self._remember()
 
     def _facts(self) -> dict[str, Any]:
         energy, how = self.meter.read()

@@ -32,7 +32,7 @@ SPLITS = {
     "valid": "holdout", "val": "holdout", "validation": "holdout", "dev": "holdout", "holdout": "holdout",
     "test": "test", "testing": "test", "t10k": "test",
 }  # fmt: skip
-ARRAYS = (".npy", ".npz", ".gz", ".ubyte")
+ARRAYS = (".npy", ".npz", ".gz", ".ubyte", "-ubyte")  # endings
 ASIDE = ("readme", "license", "licence", "copying", "notice", "thumbs.db", "desktop.ini", "__macosx")
 SAMPLES = ("digits", "code")
 MEMBERS, RATIO, QUOTA = 10_000, 100, 8 << 30
@@ -61,8 +61,8 @@ class Source:
     plain: bool = False  # all files are text, whatever their suffix
 
     def refuse(self, path: Path, kind: str, reason: str) -> None:
-        """Set a path aside."""
-        self.refused.append((path, Ruling(False, kind, reason)))
+        """Set a path aside, under a name that can be written down whatever bytes it has on the disk."""
+        self.refused.append((Path(_printable(path)), Ruling(False, kind, reason)))
 
     def shown(self, path: Path) -> str:
         """A path as a person knows it: relative to DATA."""
@@ -81,16 +81,25 @@ def find(data: str, cache: Path) -> Source:
     if not path.exists():
         known = ", ".join(SAMPLES)
         raise DataError(say("There is no {data}; give a folder, a file, or one of the samples {known}.", data=data, known=known))
+    if not (path.is_dir() or path.is_file()):
+        raise DataError(say("{data} is a pipe, socket or device; name a folder or a file.", data=data))
+    if _printable(path.resolve()) != str(path.resolve()):
+        raise DataError(say("{data} has a name that is not UTF-8; rename it.", data=_printable(path)))
     if not os.access(path, os.R_OK):
         raise DataError(say("{data} may not be read; change its permissions or name another.", data=data))
     if path.is_file() and path.suffix.lower() == ".zip":
         path = _unpack(path, cache)
     source = Source(path if path.is_dir() else path.parent)
     found = list(_walk(path, source, ())) if path.is_dir() else [path]
-    arrays = [p for p in found if p.suffix.lower() in ARRAYS]
-    source.files = [p for p in found if p.suffix.lower() not in ARRAYS]
+    arrays = [p for p in found if p.name.lower().endswith(ARRAYS)]
+    source.files = [p for p in found if not p.name.lower().endswith(ARRAYS)]
     _read_arrays(arrays, source)
     return source
+
+
+def _printable(path: Path) -> str:
+    """A path as text; bytes that are not UTF-8 become question marks."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def split_of(name: str) -> str:
@@ -116,7 +125,9 @@ def _walk(folder: Path, source: Source, above: tuple[tuple[int, int], ...]) -> I
             source.refuse(path, "broken", say("the link leads nowhere ({reason})", reason=error.strerror))
             continue
         name = entry.name.lower()
-        if name.startswith(".") or name.split(".")[0] in ASIDE or name in ASIDE:
+        if _printable(Path(name)) != name:
+            source.refuse(path, "broken", say("its name is not UTF-8"))
+        elif name.startswith(".") or name.split(".")[0] in ASIDE or name in ASIDE:
             source.refuse(path, "aside", say("a README, licence or hidden file is no data"))
         elif name.endswith(".aigc.json"):
             source.refuse(path, "aside", say("it describes the file beside it"))
@@ -173,7 +184,7 @@ def _checked(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
         reason = say("it would swell to {mb} MB, which looks like a bomb", mb=total >> 20)
     for member in members:
         parts = PurePosixPath(member.filename.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0] or "\0" in member.filename:
+        if not parts.parts or parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0] or "\0" in member.filename:
             reason = say("the member {member} would land outside of its folder", member=repr(member.filename))
         elif stat.S_ISLNK(member.external_attr >> 16):
             reason = say("the member {member} is a link", member=repr(member.filename))
@@ -205,7 +216,7 @@ def _read_arrays(paths: Sequence[Path], source: Source) -> None:
     labels = {where: values for where, values in loaded.items() if values.ndim == 1}
     used: set[tuple[Path, str]] = set()
     for (path, key), values in loaded.items():
-        if values.ndim < 3 or not len(values):
+        if values.ndim < 3 or not values.size:
             continue
         match = _labels_for(path, key, labels)
         names: tuple[str, ...] = ()
@@ -214,8 +225,10 @@ def _read_arrays(paths: Sequence[Path], source: Source) -> None:
             used.add(match)
         source.rows.append(Rows(path, values, names, split_of(key) or split_of(path.stem.split(".")[0])))
     for path, key in loaded:
-        if loaded[path, key].ndim < 3 and (path, key) not in used and not any(path == rows.path for rows in source.rows):
-            source.refuse(path, "medium", say("its array {key} holds no items that are known here", key=key))
+        useless = (loaded[path, key].ndim < 3 or not loaded[path, key].size) and (path, key) not in used
+        if useless and not any(path == rows.path for rows in source.rows):
+            why = say("its array {key} holds no items that are known here", key=key or path.name)
+            source.refuse(path, "medium", why)
     order = {"train": 0, "": 1, "holdout": 2, "test": 3}
     source.rows.sort(key=lambda rows: order[rows.split])
 

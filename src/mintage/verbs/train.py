@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mintage.core.config import from_json, to_json
-from mintage.core.errors import TrainingError
+from mintage.core.config import to_json
+from mintage.core.errors import TrainingError, UsageError
 from mintage.core.events import Event, On, ignore
 from mintage.core.spec import Recipe
 from mintage.core.store import (
@@ -22,13 +22,14 @@ from mintage.core.store import (
     read_jsonl,
     runs_folder,
     write_json,
+    write_jsonl,
 )
 from mintage.core.words import say
 from mintage.verbs import plan
-from mintage.verbs.dataset import Dataset
+from mintage.verbs.dataset import Dataset, encoded
 from mintage.verbs.inspect import Inspection, inspect, manifest
 from mintage.verbs.interrupt import locked
-from mintage.verbs.load import build_model, fill
+from mintage.verbs.load import build_codec, build_model, fill, read_recipe
 from mintage.verbs.previews import Previewer
 from mintage.verbs.session import Session
 from mintage.verbs.tracking import Tracker
@@ -68,11 +69,13 @@ def identity(recipe: Recipe) -> dict[str, Any]:
 
 def find_place(folder: Path, name: str, recipe: Recipe) -> tuple[Run, Recipe | None, Recipe]:
     """The run that this recipe belongs to: (run, its frozen recipe if it exists, recipe with a parent if data changed)."""
+    if not Path(name).parts or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UsageError(say("--name {name}: the run would lie outside of {folder}; give a plain name.", name=name, folder=folder))
     for number in range(1, 1000):
         run = Run(folder / (name if number == 1 else f"{name}-{number}"))
         if not run.recipe.exists():
             return run, None, recipe
-        frozen = from_json(Recipe, read_json(run.recipe))
+        frozen = read_recipe(run.recipe)
         mine, theirs = identity(recipe), identity(frozen)
         if mine == {**theirs, "parent": recipe.parent} or mine == theirs:
             return run, frozen, recipe
@@ -118,8 +121,8 @@ def train(
     outlined = plan.outline(wish, inspection)
     run, frozen, draft = find_place(runs_folder(runs), plan.run_name(wish, outlined.recipe.family), outlined.recipe)
     outlined = replace(outlined, recipe=draft)
-    if frozen is not None:
-        return _go_on(run, frozen, outlined, wish, profile, on)
+    if frozen is not None and not dry_run:
+        return _go_on(run, frozen, inspection, wish, profile, on)
     sketch = fit_sketch(draft, outlined.dataset)
     if not dry_run:
         Previewer(run, draft, outlined.dataset, Tracker(run, on).say).show_sketch(sketch)
@@ -134,15 +137,14 @@ def train(
     )
     if dry_run:
         return solved
-    write_json(run.recipe, to_json(solved.recipe))
-    for row in manifest(inspection):
-        append_json(run.manifest, row)
+    write_jsonl(run.manifest, manifest(inspection))
+    write_json(run.recipe, to_json(solved.recipe))  # last: it makes the folder a run
     return _sit(run, solved.recipe, outlined.dataset, sketch, solved.step_seconds, profile, on, "new")
 
 
-def _go_on(run: Run, frozen: Recipe, outlined: plan.Outline, wish: plan.Wish, profile: bool, on: On) -> Trained:
+def _go_on(run: Run, frozen: Recipe, inspection: Inspection, wish: plan.Wish, profile: bool, on: On) -> Trained:
     """Resume an unfinished run exactly, or give a finished one more minutes from its trunk."""
-    dataset = Dataset(frozen.target, outlined.dataset.parts)
+    dataset = encoded(frozen, inspection, build_codec(frozen))  # at the frozen size: other minutes may plan another
     sketch = _stored_sketch(run, frozen) or fit_sketch(frozen, dataset)
     done = run.path / "finished.json"
     if not done.exists():
@@ -155,7 +157,7 @@ def _go_on(run: Run, frozen: Recipe, outlined: plan.Outline, wish: plan.Wish, pr
             )
         )
         return _sit(run, frozen, dataset, sketch, {}, profile, on, "resumed")
-    finished = read_json(done)
+    finished = read_json(done, "step", "minutes")
     trunk = run.kept("trunk")
     if frozen.training["steps"] or trunk is None:
         on(Event("warning", "train", say("{path} is finished; nothing to add.", path=run.path), {"run": str(run.path)}))
@@ -163,9 +165,10 @@ def _go_on(run: Run, frozen: Recipe, outlined: plan.Outline, wish: plan.Wish, pr
     start = int(trunk.name[5:13])
     costs = plan.rehearse(frozen, dataset)
     row = {"kind": "extend", "from": start, **_longer(run, frozen, start, wish.minutes, costs)}
-    append_json(run.journal, row, durable=True)
-    run.drop_checkpoints_after(start)
-    done.unlink()
+    with locked(run.path):
+        append_json(run.journal, row, durable=True)
+        run.drop_checkpoints_after(start)
+        done.unlink()
     on(
         Event(
             "warning",
