@@ -69,7 +69,7 @@ def sizes(n: int, minutes: float, speed: float) -> tuple[Config, dict[str, Any]]
     width, layers = min(shapes, key=lambda shape: abs(math.log(12 * shape[0] ** 2 * shape[1] / aim)))
     epochs = compute / (6 * 12 * width**2 * layers) / max(1, n)
     length = 128 if minutes < 3 else 192 if minutes < 10 else 256
-    tokens = 4096 if minutes < 3 else 8192
+    tokens = 4096 if minutes < 3 or n < 600_000 else 8192  # little text wants more steps, not larger ones
     config = Config(width, layers, width // 64, dropout=0.0 if epochs < 5 else 0.1 if epochs < 15 else 0.2)
     training = {"batch": tokens // length, "length": length + 1, "lr": 0.02, "weight_decay": 0.1}
     return config, training | {"ema": 0.02, "warmup": 0.02, "decay": 0.6, "clip": 1.0}
