@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from mintage import trust
@@ -56,7 +57,7 @@ def steady(threads: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), threadpool_limits(1, "blas"):  # numpy's own threads would wait for each other
             yield
     finally:
         torch.set_num_threads(before)
