@@ -143,3 +143,11 @@ def test_losses_are_thinned_and_gradients_left_out(tmp_path):
 )
 def test_numbers_read_like_numbers(value, text):
     assert number(value) == text
+
+
+def test_a_text_that_was_held_back_is_an_empty_frame():
+    from mintage.verbs.exhibit import Thing
+    from mintage.verbs.report import passage
+
+    assert "None" not in passage(Thing(None, "held back"))
+    assert "held back" in passage(Thing(None, "held back"))

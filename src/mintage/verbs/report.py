@@ -88,7 +88,9 @@ def picture(thing: Thing, alt: str) -> str:
 
 
 def passage(thing: Thing) -> str:
-    """A text with its longest passage of the training text underlined."""
+    """A text with its longest passage of the training text underlined; an empty frame for what was held back."""
+    if thing.content is None:
+        return tag("figure", tag("div", escape(thing.words), kind="text"))
     text, (start, length) = str(thing.content), thing.mark
     before, same, after = text[:start], text[start : start + length], text[start + length :]
     marked = escape(before) + (tag("mark", escape(same)) if same else "") + escape(after)
@@ -144,7 +146,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") ->
 
 def work(exhibit: Exhibit) -> str:
     """What it made, what the sketch made, what lies nearest, what lies between."""
-    if exhibit.samples and isinstance(exhibit.samples[0].content, str):
+    if any(isinstance(thing.content, str) for thing in (*exhibit.samples, *exhibit.sketches)):
         note = say("Not chosen: the first ones made. Underlined: the longest passage that stands in the training text.")
         made = section(say("What it made"), note, "".join(map(passage, exhibit.samples)))
         return made + section(say("What the sketch made"), baseline(), "".join(map(passage, exhibit.sketches)))
