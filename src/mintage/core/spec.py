@@ -129,18 +129,6 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Ask:
-    """A request for samples, frozen: the model, how many, from which seed, given what."""
-
-    model: Path
-    n: int = 16
-    seed: int = 0
-    given: Mapping[str, str] = field(default_factory=dict)
-    knobs: Mapping[str, Any] = field(default_factory=dict)
-    out: Path | None = None
-
-
-@dataclass(frozen=True)
 class Recipe:
     """Everything that fixes a training, frozen in ``recipe.json`` before step 0.
 
