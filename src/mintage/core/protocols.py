@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from mintage.core.spec import Batch, Cond, Evidence, Item, Media, Phase, Ruling, Sample, Score, Spec, Specs
+from mintage.core.spec import Alarm, Batch, Cond, Evidence, Item, Media, Phase, Ruling, Sample, Score, Spec, Specs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -187,11 +187,19 @@ class Enters(Protocol):
 
 
 @runtime_checkable
-class Calibrates(Protocol):
-    """A family with a last closed-form choice, made on holdout with the averaged weights."""
+class Watches(Protocol):
+    """A family that notices early when a training goes wrong in a way that has a cure."""
 
-    def calibrate(self, batches: Iterable[Batch]) -> None:
-        """Called once, when training is over."""
+    def watch(self, batch: Batch, progress: float, noise: Any) -> Alarm | None:
+        """Look at the live weights and a training batch; called at fixed steps, never by the clock (``session.WATCH``)."""
+
+
+@runtime_checkable
+class Calibrates(Protocol):
+    """A family with a last closed-form choice, made with the averaged weights: a density on codes, a share in a mixture."""
+
+    def calibrate(self, train: Iterable[Batch], held: Iterable[Batch]) -> None:
+        """Called once, when training is over; ``train`` is one pass over the train split, ``held`` examples of holdout."""
 
 
 @runtime_checkable
@@ -204,13 +212,17 @@ class Scores(Protocol):
 
 @runtime_checkable
 class Latent(Protocol):
-    """A family with a code for each example."""
+    """A family with a code for each example: a compressor, and what a second stage may model in place of the data."""
+
+    @property
+    def latent(self) -> Spec:
+        """The form of a code: a grid of floats of about unit scale, or tokens when it is quantised."""
 
     def encode(self, x: Tensor) -> Tensor:
-        """Examples → codes. [B, K]"""
+        """Examples [B, ...] → codes in the form of ``latent``."""
 
     def decode(self, z: Tensor) -> Tensor:
-        """Codes → examples."""
+        """Codes → examples in the target's form."""
 
 
 @runtime_checkable

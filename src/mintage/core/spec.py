@@ -119,6 +119,19 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class Alarm:
+    """A training that is going wrong in a known way, and its cure.
+
+    Attributes:
+        reason: What was seen, one sentence.
+        change: Settings of the family or of the training to start again with, as ``-o`` takes them.
+    """
+
+    reason: str
+    change: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Sample:
     """One made thing on its way out, with what is needed to say how it was made."""
 

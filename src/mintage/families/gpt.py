@@ -149,13 +149,13 @@ class Model(nn.Module):
         if self.counts is not None:
             self.counts.fit(batches, self.target.vocab)
 
-    def calibrate(self, batches: Iterable[Batch]) -> None:
+    def calibrate(self, train: Iterable[Batch], held: Iterable[Batch]) -> None:
         """Choose the counts' share of the mixture on held-out batches; called once, with the averaged weights."""
         if self.counts is None or self.counts.model is None:
             return
         own, counted = [], []
         with torch.no_grad():
-            for batch in batches:
+            for batch in held:
                 real = self._real(batch.x, batch.length)
                 own.append(self._net_log_prob(batch.x, batch.cond)[real])
                 counted.append(self.counts.model.token_log_prob(batch.x)[real])

@@ -281,7 +281,7 @@ class Session:
                     ),
                 )
         if isinstance(model, Calibrates):
-            model.calibrate(self.dataset.held())
+            model.calibrate(self.dataset.settling(), self.dataset.held())
         self.previewer.keep_index()
         save_model(self.run_.model, self.recipe, model.state_dict(), self.sketch, self._facts())
         write_json(self.run_.path / "finished.json", {"step": self.step, "minutes": self.elapsed / 60})
