@@ -291,3 +291,9 @@ def test_chinese_from_the_first_sentence(cli, monkeypatch, tmp_path):
     code, _, err = cli("make", "digits", "--minutes", "0")
     assert code == 2
     assert any("一" <= c <= "鿿" for c in err)
+
+
+def test_another_request_with_the_same_seed_overwrites_nothing(cli, trained, tmp_path):
+    for asked in ("class=2", "class=5"):
+        assert cli("generate", trained, "-n", "1", "--given", asked, "--out", tmp_path / "o", "-q")[0] == 0
+    assert len(list((tmp_path / "o").glob("seed0000-*.png"))) == 2

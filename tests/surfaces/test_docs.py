@@ -7,6 +7,7 @@ runs once.
 
 import ast
 import contextlib
+import glob
 import io
 import re
 import shlex
@@ -55,7 +56,7 @@ class Workshop:
         self.done.add(line)
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stop:
-            main(shlex.split(line)[1:])
+            main([found for word in shlex.split(line)[1:] for found in sorted(glob.glob(word)) or [word]])  # as a shell does
         assert stop.value.code == 0, f"{line}\n{out.getvalue()}{err.getvalue()}"
 
     def block(self, page, kind, file, body):

@@ -72,8 +72,10 @@ def test_ink_is_a_twentieth_of_the_short_side(side):
 
 
 def test_annex_e_label_and_parameters(tmp_path):
-    paths, _ = trust.release([sample(noise((28, 28)), 3), sample(noise((28, 28), 1), 4)], "file", CARD, None, tmp_path, Pictures())
-    assert [p.name for p in paths] == ["0000-seed3.png", "0001-seed4.png", "sheet.png"]
+    made = [sample(noise((28, 28)), 3), sample(noise((28, 28), 1), 4)]
+    assert made[0].name.startswith("seed0003-")
+    paths, _ = trust.release(made, "file", CARD, None, tmp_path, Pictures())
+    assert [p.name for p in paths] == [made[0].name + ".png", made[1].name + ".png", "sheet.png"]
     for path in paths:
         words = carriers.read(path)
         fields = json.loads(words["AIGC"])["AIGC"]
@@ -136,7 +138,7 @@ def test_copies_are_held_back_and_said(tmp_path):
     seen = trust.release(made, "view", CARD, tmp_path)
     assert [s.seed for s in seen] == [1]
     paths, refused = trust.release(made, "file", CARD, tmp_path, tmp_path / "out", Pictures())
-    assert [p.name for p in paths] == ["0000-seed1.png"]
+    assert [p.name for p in paths] == [made[0].name + ".png"]
     assert len(refused) == 2
     assert "Sample 2 was held back" in refused[0]
 

@@ -140,6 +140,11 @@ class Sample:
     content_hash: str
     given: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """Name of its file: two requests with one seed (another class, other settings) never overwrite each other."""
+        return f"seed{self.seed:04d}-{self.content_hash[:8]}"
+
 
 @dataclass(frozen=True)
 class Recipe:

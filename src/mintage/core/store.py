@@ -245,7 +245,8 @@ def replace_folder(new: Path, old: Path) -> None:
         if old.exists():
             os.replace(old, aside)
         os.replace(new, old)
-        shutil.rmtree(aside, ignore_errors=True)
+        for left in (aside, *old.parent.glob(f".{old.name}.*.old")):  # also those of a process that was killed here
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def runs_folder(given: str = "") -> Path:

@@ -96,8 +96,7 @@ def release(
     marked = [sample.media for sample in kept]
     for gate in GATES:
         marked = [gate.mark(media) for media in marked]
-    names = [f"{number:04d}-seed{sample.seed}" for number, sample in left]
-    paths = codec.write(marked, out, names) if kept else []
+    paths = codec.write(marked, out, [sample.name for sample in kept]) if kept else []
     if len(kept) > 1 and hasattr(codec, "sheet"):
         page = codec.sheet([sample.media for sample in kept])
         for gate in GATES:

@@ -263,9 +263,9 @@ def generate(
     paths, held = send_out(loaded, samples, "file", out or loaded.run.outputs, knobs)
     for sentence in held:
         on(Event("warning", "generate", sentence))
-    named = {f"seed{sample.seed}": sample for sample in samples}  # what was held back has no file, a sheet no seed
+    named = {sample.name: sample for sample in samples}  # what was held back has no file, a sheet no seed
     for path in paths:
-        sample = named.get(path.stem.partition("-")[2])
+        sample = named.get(path.stem)
         if sample:
             on(Event("sample", "generate", "", {"path": str(path), "seed": sample.seed, "hash": sample.content_hash}))
     on(
