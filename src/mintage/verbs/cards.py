@@ -48,6 +48,16 @@ def _facts(card: Mapping[str, Any], lang: str) -> list[str]:
             steps=card.get("steps", "?"),
             seed=recipe["seed"],
         ),
+        *(
+            say(
+                "An alarm at step {step} ({reason}) started the training again with {change}.",
+                lang,
+                step=row["step"],
+                reason=row["reason"],
+                change=", ".join(f"{key}={value}" for key, value in row["change"].items()),
+            )
+            for row in card.get("alarms", ())
+        ),
         say(
             "Source, licence and consent of the items are as their owner stated them; nothing was checked against third parties.",
             lang,

@@ -2,7 +2,8 @@
 
 The journal is the only decision record: whatever deviates from the recipe is written there, durably, before it acts, so
 that replaying recipe and journal gives the same bytes. What can change the weights happens at fixed steps; previews and
-checkpoints follow the clock. Ctrl-C saves and stops; NaN rolls back to the last whole state.
+checkpoints follow the clock. Ctrl-C saves and stops; NaN rolls back to the last whole state; a family's alarm starts the
+training again with its cure.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from mintage.core.config import pick
 from mintage.core.errors import InterruptedRun, TrainingError
 from mintage.core.events import On
 from mintage.core.machine import Meter
-from mintage.core.protocols import Calibrates, Scores
-from mintage.core.spec import Recipe
+from mintage.core.protocols import Calibrates, Scores, Watches
+from mintage.core.spec import Alarm, Recipe
 from mintage.core.store import (
     Run,
     append_json,
@@ -30,6 +31,7 @@ from mintage.core.store import (
     write_json,
 )
 from mintage.core.words import say
+from mintage.nn.noise import Noise
 from mintage.nn.trainer import Clock, Diverged, Trainer, Training
 from mintage.verbs import journal, plan
 from mintage.verbs.dataset import Dataset
@@ -41,6 +43,8 @@ from mintage.verbs.tracking import Tracker
 MARKS = 16  # fixed shares of the training at which the average is scored on holdout
 CHECKPOINT_SECONDS = 6.0
 ROLLBACKS = 3
+WATCH = (0.05, 0.1, 0.2)  # shares of the first clock at which a family may raise an alarm, before any forecast changes it
+RESTARTS = 2  # alarms that start a training again; a later one is only said
 BEST = "best-average.safetensors"
 WORTH = 0.998  # how much lower the best holdout score must be than the last one to be the model
 SPEAK_SECONDS = 0.5
@@ -51,21 +55,25 @@ class Session:
 
     def __init__(self, run: Run, recipe: Recipe, dataset: Dataset, sketch: Any, on: On, profile: bool = False) -> None:
         """Replays the journal; call ``resume`` before ``run``."""
-        self.run_, self.recipe, self.dataset, self.sketch = run, recipe, dataset, sketch
-        self.tracker = Tracker(run, on, profile)
+        self.run_, self.frozen, self.dataset, self.sketch = run, recipe, dataset, sketch
+        self.tracker, self.meter = Tracker(run, on, profile), Meter()
+        self.previewer = Previewer(run, recipe, dataset, self.tracker.say)
+        self.rehearsed: Mapping[str, float] = {}
+        self.begun = time.perf_counter()
+        self._build()
+
+    def _build(self) -> None:
+        """Everything that follows from the recipe and the journal: model, trainer, clock."""
+        self.story = story = journal.replay(self.frozen, read_jsonl(self.run_.journal))
+        self.recipe = self.previewer.recipe = recipe = story.recipe
         self.task, self.model = build_task(recipe), build_model(recipe).to(recipe.device)
         self.shadow = build_model(recipe)
         self.training = pick(Training, recipe.training)
-        story = journal.replay(recipe, read_jsonl(run.journal))
-        self.minutes = story.minutes
+        self.minutes, self.checked = story.minutes, story.checked
         self.trainer = Trainer(self.model, self.training, story.clock, recipe.seed, recipe.dtype, recipe.device)
         self.trainer.salt, self.trainer.lr_factor = story.salt, story.lr_factor
-        self.previewer = Previewer(run, recipe, dataset, self.tracker.say)
         self.step, self.earlier, self.costs = 0, 0.0, dict[str, float]()
-        self.checked = story.checked
-        self.rehearsed: Mapping[str, float] = {}
         self.ahead: dict[int, Any] = {}
-        self.meter = Meter()
 
     @property
     def clock(self) -> Clock:
@@ -80,6 +88,8 @@ class Session:
     def resume(self) -> None:
         """Take over the newest whole checkpoint; say so if newer ones were damaged."""
         torch.set_num_threads(self.recipe.threads)
+        if self.story.unswept:
+            self._sweep()
         found, listed = self.run_.newest_checkpoint(), self.run_.listed()
         for path in found.skipped if found is not None else [path for _, path in listed]:
             step = found.step if found is not None else 0
@@ -94,7 +104,15 @@ class Session:
             self._start()
         self._remember()
         rows = [row for row in read_jsonl(self.run_.events) if row.get("kind") == "step" and row["step"] <= self.step]
-        self.earlier = float(rows[-1]["elapsed"]) if rows else 0.0
+        self.earlier = max([float(row["elapsed"]) for row in (*rows[-1:], *self.story.alarms[-1:])], default=0.0)
+        self.begun = time.perf_counter()
+
+    def _sweep(self) -> None:
+        """Remove the states from before an alarm, which belong to other settings, and note that they are gone."""
+        for path in self.run_.checkpoints.glob("*"):
+            path.unlink()
+        append_json(self.run_.journal, {"kind": "afresh"}, durable=True)
+        self.story.unswept = False
 
     def _start(self) -> None:
         """Step 0: inherited weights, closed-form work, the first checkpoint."""
@@ -106,7 +124,7 @@ class Session:
 
     def _remember(self) -> None:
         """The clock as it was at the loaded step; later decisions wait until their step."""
-        story = journal.replay(self.recipe, read_jsonl(self.run_.journal), self.step)
+        story = journal.replay(self.frozen, read_jsonl(self.run_.journal), self.step)
         self.trainer.clock, self.ahead = story.clock, story.ahead
         self.trainer.half_lives()
 
@@ -176,8 +194,10 @@ class Session:
         return ahead / (1 - plan.OVERHEAD)
 
     def _at_fixed_steps(self) -> None:
-        """What depends on progress alone, never on the clock: forecast checks, holdout scores, the trunk."""
+        """What depends on progress alone, never on the clock: alarms, forecast checks, holdout scores, the trunk."""
         before, after = self.clock.progress(self.step - 1), self.clock.progress(self.step)
+        if any(before < mark <= after for mark in WATCH) and self._alarmed(after):
+            return
         if way := self.ahead.pop(self.step, None):
             self.clock.resolve(self.step, way)
             self.trainer.half_lives()
@@ -189,6 +209,43 @@ class Session:
             self._score()
         if self.step == self.trainer.trunk():
             self.run_.save_checkpoint(self.step, self.trainer.state(), keep="trunk")
+
+    def _alarmed(self, progress: float) -> bool:
+        """Let the family look; its alarm starts the training again with the cure, and True comes back."""
+        if not isinstance(self.model, Watches) or self.story.extended:
+            return False
+        noise = Noise("watch", self.recipe.seed, self.step)
+        batch = plan.training_batch(self.recipe, self.dataset, self.task, self.step, noise.fork("batch"))
+        with torch.no_grad(), self.trainer.autocast():
+            alarm = self.model.watch(batch, progress, noise)
+        if alarm is None:
+            return False
+        if len(self.story.alarms) >= RESTARTS:
+            self.tracker.say("warning", say("Again at step {step}: {reason} It goes on.", step=self.step, reason=alarm.reason))
+            return False
+        self._start_again(alarm)
+        return True
+
+    def _start_again(self, alarm: Alarm) -> None:
+        """From step 0 with other settings in the time that is left; journalled before it acts."""
+        cured = journal.changed(self.recipe, alarm.change)
+        way = [(self.training.steps, 1.0)]
+        if not self.training.steps:
+            self.rehearsed = plan.rehearse(cured, self.dataset)
+            room = max(self.minutes * 60 - self.elapsed, 1.0) * (1 - plan.OVERHEAD)
+            way = plan.knots(build_model(cured).phases, self.rehearsed, room)
+        change, at = dict(alarm.change), {"step": self.step, "elapsed": round(self.elapsed, 2)}
+        row = {"kind": "alarm", **at, "reason": alarm.reason, "change": change, "knots": [(0, 0.0), *way]}
+        append_json(self.run_.journal, row, durable=True)
+        pairs = " ".join(f"-o {key}={value}" for key, value in change.items())
+        told = say(
+            "Alarm at step {step}: {reason} It starts again with {change}.", step=self.step, reason=alarm.reason, change=pairs
+        )
+        if by_hand := sorted(change.keys() & self.recipe.options.keys()):
+            told += " " + say("That replaces what you had set: {keys}.", keys=", ".join(by_hand))
+        self.tracker.say("warning", told)
+        self._build()
+        self.resume()
 
     def _forecast(self, quarter: int) -> None:
         """Re-solve the remaining steps once if the forecast is off by more than a tenth; journalled before it acts."""
@@ -229,13 +286,13 @@ class Session:
 
     def _rollback(self) -> None:
         """Back to the last whole state with other noise and half the rate; journalled before it acts."""
-        past = [row for row in read_jsonl(self.run_.journal) if row["kind"] == "rollback"]
+        past = journal.replay(self.frozen, read_jsonl(self.run_.journal)).rollbacks
         found = self.run_.newest_checkpoint()
-        if len(past) >= ROLLBACKS or found is None:
+        if past >= ROLLBACKS or found is None:
             raise TrainingError(
                 say(
                     "Training diverged {n} times at {path}; try -o lr with a smaller value.",
-                    n=len(past) + 1,
+                    n=past + 1,
                     path=self.run_.path,
                 )
             )
@@ -243,11 +300,11 @@ class Session:
             "kind": "rollback",
             "from": self.step,
             "to": found.step,
-            "salt": len(past) + 1,
-            "lr_factor": 0.5 ** (len(past) + 1),
+            "salt": past + 1,
+            "lr_factor": 0.5 ** (past + 1),
         }
         append_json(self.run_.journal, row, durable=True)
-        self.trainer.salt, self.trainer.lr_factor = len(past) + 1, 0.5 ** (len(past) + 1)
+        self.trainer.salt, self.trainer.lr_factor = past + 1, 0.5 ** (past + 1)
         self.trainer.load(found.tensors)
         self.tracker.say(
             "warning",
@@ -262,6 +319,7 @@ class Session:
         return {
             "steps": self.step, "minutes": round(self.elapsed / 60, 4), "energy_wh": round(energy, 4), "energy_how": how,
             "parameters": sum(p.numel() for p in self.shadow.parameters()),
+            "alarms": [{key: row[key] for key in ("step", "reason", "change")} for row in self.story.alarms],
             "data": {"train": len(parts["train"]), "held_out": len(parts["holdout"]) + len(parts["test"])},
         }  # fmt: skip
 

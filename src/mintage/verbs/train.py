@@ -29,6 +29,7 @@ from mintage.verbs import plan
 from mintage.verbs.dataset import Dataset, encoded
 from mintage.verbs.inspect import Inspection, inspect, manifest
 from mintage.verbs.interrupt import locked
+from mintage.verbs.journal import replay
 from mintage.verbs.load import build_codec, build_model, fill, read_recipe
 from mintage.verbs.previews import Previewer
 from mintage.verbs.session import Session
@@ -144,6 +145,7 @@ def train(
 
 def _go_on(run: Run, frozen: Recipe, inspection: Inspection, wish: plan.Wish, profile: bool, on: On) -> Trained:
     """Resume an unfinished run exactly, or give a finished one more minutes from its trunk."""
+    current = replay(frozen, read_jsonl(run.journal)).recipe
     dataset = encoded(frozen, inspection, build_codec(frozen))  # at the frozen size: other minutes may plan another
     sketch = _stored_sketch(run, frozen) or fit_sketch(frozen, dataset)
     done = run.path / "finished.json"
@@ -163,8 +165,8 @@ def _go_on(run: Run, frozen: Recipe, inspection: Inspection, wish: plan.Wish, pr
         on(Event("warning", "train", say("{path} is finished; nothing to add.", path=run.path), {"run": str(run.path)}))
         return Trained(run.path, frozen, finished["step"], finished["minutes"], "finished")
     start = int(trunk.name[5:13])
-    costs = plan.rehearse(frozen, dataset)
-    row = {"kind": "extend", "from": start, **_longer(run, frozen, start, wish.minutes, costs)}
+    costs = plan.rehearse(current, dataset)
+    row = {"kind": "extend", "from": start, **_longer(run, current, start, wish.minutes, costs)}
     with locked(run.path):
         append_json(run.journal, row, durable=True)
         run.drop_checkpoints_after(start)
@@ -219,7 +221,7 @@ def _sit(
     with locked(run.path):
         session = Session(run, recipe, dataset, sketch, on, profile)
         session.rehearsed = costs or (
-            plan.rehearse(recipe, dataset) if session.trainer.lanes and not recipe.training["steps"] else {}
+            plan.rehearse(session.recipe, dataset) if session.trainer.lanes and not recipe.training["steps"] else {}
         )
         session.resume()
         if session.trainer.lanes and not recipe.training["steps"]:
@@ -235,4 +237,4 @@ def _sit(
                 {"run": str(run.path)},
             )
         )
-        return Trained(run.path, recipe, session.step, minutes, said)
+        return Trained(run.path, session.recipe, session.step, minutes, said)
