@@ -34,7 +34,7 @@ def nats_a_character(loaded: Loaded, text: str, network_only: bool = False) -> f
                 rows.append(torch.nn.functional.pad(row, (0, span - len(row))))
                 skips.append((lead, len(row)))
             x = torch.stack(rows)
-            found = loaded.model._net_log_prob(x, {}) if network_only else loaded.model.token_log_prob(x, {})
+            found = loaded.model.network_log_prob(x, {}) if network_only else loaded.model.token_log_prob(x, {})
             for row, (lead, size) in zip(found, skips, strict=True):
                 total -= float(row[max(0, lead - 1) : size - 1].sum())
     return total / len(text)

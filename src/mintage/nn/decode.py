@@ -1,4 +1,4 @@
-"""Decoding token by token from a causal decoder with a key-value cache: temperature, top-k, nucleus, stop sequences, streaming.
+"""Decoding token by token from a causal network: temperature, top-k, nucleus, stop sequences, streaming.
 
 The nucleus is that of Holtzman et al., 1904.09751. When the context is full it starts again from its newer half, exactly as
 held-out text is scored, so the model never sees a distance that it was not trained on. Every row draws from its own noise.
@@ -7,7 +7,7 @@ Speculative decoding and beams are not known here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from mintage.core.spec import BOS, EOS, MASK, PAD, SEP
-from mintage.nn.ngram import Ngram
+from mintage.nn.counts import Counts
 from mintage.nn.noise import Noise
 from mintage.nn.stream import Stream
 from mintage.nn.transformer import Cache, Decoder
+
+Read = Callable[[Tensor], Tensor]  # ids [B, t] after those read before -> logits of the next one [B, V]
 
 
 @dataclass(frozen=True)
@@ -70,23 +72,19 @@ def narrow(logits: Tensor, knobs: Knobs) -> Tensor:
     return logits
 
 
-class _Reader:
-    """Reads tokens and tells the log probabilities of the next one."""
+class Window:
+    """Reads tokens with a Transformer, and when its context is full goes on from the newer half of it."""
 
-    def __init__(self, decoder: Decoder, given: Tensor | None, rows: int, prior: Ngram | None, share: float, cached: bool) -> None:
-        self.decoder, self.given, self.prior, self.share, self.cached = decoder, given, prior, share, cached
+    def __init__(self, decoder: Decoder, given: Tensor | None, rows: int, cached: bool) -> None:
+        self.decoder, self.given = decoder, given
         self.recent = torch.empty(rows, 0, dtype=torch.int64)  # the tokens in the context
         self.cache: Cache | None = decoder.cache(rows) if cached else None
         alone = self.cache is not None and rows == 1 and decoder.head.device.type == "cpu"
         self.stream = Stream(decoder, given, self.cache) if alone and self.cache else None
-        self.states: list[list[int]] = [[0]] * rows
 
     def __call__(self, ids: Tensor) -> Tensor:
-        """Read `ids` [B, t], t >= 1, and return log probabilities up to a constant [B, V]."""
+        """Logits after reading `ids` [B, t], t >= 1. [B, V]"""
         context = self.decoder.context - 1  # the place after that was never trained
-        if self.prior is not None:
-            for token in ids.T.tolist():
-                self.states = [self.prior.follow(state, w) for state, w in zip(self.states, token, strict=True)]
         logits = torch.empty(0)
         while ids.shape[1]:
             if self.recent.shape[1] >= context:
@@ -102,8 +100,24 @@ class _Reader:
                 logits = self.decoder(part, self.given, self.cache)[:, -1]
             elif not ids.shape[1]:
                 logits = self.decoder(self.recent, self.given)[:, -1]
+        return logits
+
+
+class _Mixed:
+    """Reads tokens with a network and with counts."""
+
+    def __init__(self, read: Read, rows: int, counts: Counts | None) -> None:
+        self.read, self.share = read, float(counts.share) if counts is not None else 0.0
+        self.prior = counts.model if counts is not None and self.share else None
+        self.states: list[list[int]] = [[0]] * rows
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        """Log probabilities up to a constant after reading `ids` [B, t]. [B, V]"""
+        logits = self.read(ids)
         if self.prior is None:
             return logits
+        for token in ids.T.tolist():
+            self.states = [self.prior.follow(state, w) for state, w in zip(self.states, token, strict=True)]
         counted = torch.from_numpy(np.stack([self.prior.following(state) for state in self.states]))
         return logits.double().softmax(-1).mul_(1 - self.share).add_(counted, alpha=self.share).log_()
 
@@ -119,34 +133,24 @@ def _ended(row: Sequence[int], stop: tuple[tuple[int, ...], ...]) -> bool:
 
 
 @torch.inference_mode()
-def decode(
-    decoder: Decoder,
-    noise: Noise,
-    knobs: Knobs,
-    given: Tensor | None = None,
-    prompt: Tensor | None = None,
-    prior: Ngram | None = None,
-    share: float = 0.0,
-) -> Iterator[Tensor]:
+def decode(read: Read, noise: Noise, knobs: Knobs, prompt: Tensor | None = None, counts: Counts | None = None) -> Iterator[Tensor]:
     """Draw one row a stream of `noise`.
 
     Args:
-        decoder: The network, in evaluation mode.
+        read: The network in evaluation mode: reads ids [B, t] after those before, and tells the logits of the next [B, V].
         noise: One stream a row.
         knobs: How to draw.
-        given: Condition added to every position [B, 1, W].
         prompt: Ids to continue [B, P], PAD where shorter; the document's begin if None.
-        prior: Counts to mix in, `share` of the probability.
-        share: See `prior`.
+        counts: Mixed into what the network tells.
 
     Yields:
         Ids so far [B, P + t], the prompt first and PAD after a row's end; the last is final.
     """
     rows = noise.rows
     starts = _starts(prompt, rows)
-    read = _Reader(decoder, given, rows, prior, share, knobs.cache)
+    tell = _Mixed(read, rows, counts)
     shortest = min(map(len, starts))
-    log_p = read(torch.tensor([row[:shortest] for row in starts]))
+    log_p = tell(torch.tensor([row[:shortest] for row in starts]))
     made: list[list[int]] = [[] for _ in range(rows)]
     done = [False] * rows
     banned = torch.zeros_like(log_p[:1])
@@ -171,7 +175,7 @@ def decode(
                 done[b] = drawn[b] == EOS or len(made[b]) >= knobs.length or _ended(made[b], knobs.stop)
         at += 1
         if not all(done):
-            log_p = read(torch.tensor(feed)[:, None])
+            log_p = tell(torch.tensor(feed)[:, None])
             if at % knobs.every == 0:
                 yield so_far()
     yield so_far()

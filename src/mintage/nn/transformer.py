@@ -107,6 +107,7 @@ class Decoder(nn.Module):
         """`pairs` is the number of rows that embeddings of two neighbouring tokens are hashed into; 0 for none."""
         super().__init__()
         self.vocab, self.width, self.layers, self.heads, self.context = vocab, width, layers, heads, context
+        self.masks = 2 * layers
         self.embed = nn.Embedding(vocab, width)
         self.pair_embed = nn.Embedding(max(1, pairs), width)
         self.value_embed = nn.Embedding(vocab, width * layers)
