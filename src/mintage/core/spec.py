@@ -30,7 +30,8 @@ class Spec:
         channels: Names along the channel axis, such as ``("r", "g", "b")``.
         vocab: Number of ids (tokens), or number of classes (a ``class`` condition).
         rate: Samples, frames or steps a second where time is an axis.
-        slots: The id range allowed at each position (tables); empty means any.
+        slots: The id range allowed at each position (tables); of a class condition, the classes to draw from when none is asked
+            for; empty means any.
     """
 
     kind: Literal["grid", "tokens"]

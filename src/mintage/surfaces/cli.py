@@ -36,6 +36,7 @@ Family = Annotated[str, typer.Option(help=say("Kind of model; the medium's defau
 Size = Annotated[str, typer.Option(help=say("Size of an example, such as 64."))]
 Seed = Annotated[int, typer.Option(help=say("Seed of all randomness."))]
 Name = Annotated[str, typer.Option(help=say("Name of the run."))]
+From = Annotated[str, typer.Option("--from", metavar="MODEL", help=say("Start from this model's codec, sizes and weights."))]
 Options = Annotated[list[str], typer.Option("-o", metavar="KEY=VALUE", help=say("Any other setting; mintage list shows them."))]
 DryRun = Annotated[bool, typer.Option("--dry-run", help=say("Show the plan and stop."))]
 Runs = Annotated[str, typer.Option(help=say("Folder of runs (MINTAGE_RUNS)."), envvar="MINTAGE_RUNS")]
@@ -53,7 +54,8 @@ def _out(as_json: bool, value: Any, lines: Sequence[object]) -> None:
 @app.command(help=say("The whole loop once: inspect, sketch, train, generate, evaluate, verdict. mintage DATA is the same."))
 def make(
     data: Data, minutes: Minutes = 5.0, family: Family = "", size: Size = "", seed: Seed = 0, name: Name = "",
-    o: Options = [], dry_run: DryRun = False, runs: Runs = "", json_: Json = False, quiet: Quiet = False, verbose: Verbose = False,  # noqa: B006
+    from_: From = "", o: Options = [], dry_run: DryRun = False, runs: Runs = "", json_: Json = False, quiet: Quiet = False,  # noqa: B006
+    verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Run the loop."""
     from mintage.core.config import to_json
@@ -61,7 +63,7 @@ def make(
     from mintage.verbs.make import make as verb
 
     with Display(quiet) as display:
-        result = verb(data, minutes, family, size, seed, name, tuple(o), runs, dry_run, display)
+        result = verb(data, minutes, family, size, seed, name, tuple(o), runs, dry_run, display, from_)
     if not isinstance(result, Loop):
         _out(json_, to_json(result.recipe), [result.recipe.family])
         return
@@ -98,7 +100,8 @@ def inspect(data: Data, o: Options = [], json_: Json = False, quiet: Quiet = Fal
 @app.command(help=say("Train a model, or go on with one: the same command resumes."))
 def train(
     data: Data, family: Family = "", task: Annotated[str, typer.Option(help=say("What it learns to undo."))] = "generate",
-    minutes: Minutes = 5.0, size: Size = "", seed: Seed = 0, name: Name = "", o: Options = [], dry_run: DryRun = False,  # noqa: B006
+    minutes: Minutes = 5.0, size: Size = "", seed: Seed = 0, name: Name = "", from_: From = "",
+    o: Options = [], dry_run: DryRun = False,  # noqa: B006
     profile: Annotated[bool, typer.Option("--profile", help=say("Write a Chrome trace of a few steps."))] = False,
     runs: Runs = "", json_: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
@@ -107,7 +110,7 @@ def train(
     from mintage.verbs.plan import Plan, Wish
     from mintage.verbs.train import train as verb
 
-    wish = Wish(data, family, task, minutes, size, seed, name, tuple(o))
+    wish = Wish(data, family, task, minutes, size, seed, name, tuple(o), from_)
     with Display(quiet) as display:
         result = verb(wish, runs, dry_run, profile, display)
     if isinstance(result, Plan):

@@ -39,8 +39,7 @@ def _facts(card: Mapping[str, Any], lang: str) -> list[str]:
             size=size,
         ),
         say(
-            "Trained from scratch on {n} items of a private folder ({held} more held out), "
-            "{minutes} minutes, {steps} steps, seed {seed}.",
+            "Trained on {n} items of a private folder ({held} more held out), {minutes} minutes, {steps} steps, seed {seed}.",
             lang,
             n=data.get("train", "?"),
             held=data.get("held_out", "?"),
@@ -48,6 +47,7 @@ def _facts(card: Mapping[str, Any], lang: str) -> list[str]:
             steps=card.get("steps", "?"),
             seed=recipe["seed"],
         ),
+        *([say("It started from the weights of {name}.", lang, name=recipe["parent"])] if recipe.get("parent") else []),
         *(
             say(
                 "An alarm at step {step} ({reason}) started the training again with {change}.",

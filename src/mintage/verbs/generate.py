@@ -64,8 +64,10 @@ def steady(threads: int) -> Iterator[None]:
 
 
 def default_classes(loaded: Loaded, seeds: Sequence[int]) -> Tensor:
-    """Class of each sample when none is asked for: the seed decides, so all classes come equally often. [n]"""
-    return torch.tensor([seed % loaded.recipe.cond["class"].vocab for seed in seeds])
+    """Class of each sample when none is asked for: the seed decides, so all classes of the data come equally often. [n]"""
+    spec = loaded.recipe.cond["class"]
+    ids = [i for low, high in spec.slots or ((0, spec.vocab),) for i in range(low, high)]
+    return torch.tensor([ids[seed % len(ids)] for seed in seeds])
 
 
 def _rows(cond: Cond, rows: Tensor) -> dict[str, Tensor]:

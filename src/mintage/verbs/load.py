@@ -150,12 +150,18 @@ def save_model(folder: Path, recipe: Recipe, weights: Mapping[str, Tensor], sket
     card = {
         "format": FORMAT,
         "mintage": mintage.__version__,
-        "recipe": to_json(replace(recipe, data=Path(recipe.data).name, parent=Path(recipe.parent).parent.name)),
+        "recipe": to_json(replace(recipe, data=Path(recipe.data).name, parent=parent_name(recipe.parent))),
         **facts,
     }
     write_json(temp / "card.json", card)
     write_bytes(temp / "README.md", cards.model_card(card).encode())
     replace_folder(temp, folder)
+
+
+def parent_name(parent: str) -> str:
+    """What a person calls the model in this folder; empty for none."""
+    path = Path(parent)
+    return path.parent.name if path.name == "model" else path.name
 
 
 def model_folder(run: Run) -> Path:

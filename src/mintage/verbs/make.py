@@ -55,6 +55,7 @@ def make(
     runs: str = "",
     dry_run: bool = False,
     on: On = ignore,
+    parent: str = "",
 ) -> Loop | Plan:
     """Run the loop once; run it again and it goes on.
 
@@ -69,6 +70,7 @@ def make(
         runs: Folder of runs; MINTAGE_RUNS or ``runs`` if empty.
         dry_run: Stop after the plan.
         on: Listener of progress.
+        parent: Model to start from, or empty.
 
     Returns:
         The run, its samples, its report; the plan when ``dry_run``.
@@ -82,7 +84,7 @@ def make(
         raise UsageError(say("--minutes {minutes}: give a number above 0, such as 5.", minutes=minutes))
     begin = time.perf_counter()
     training = minutes - min(JUDGING_MOST, JUDGING * minutes)
-    wish = Wish(data, family=family, minutes=training, size=size, seed=seed, name=name, options=tuple(options))
+    wish = Wish(data, family=family, minutes=training, size=size, seed=seed, name=name, options=tuple(options), parent=parent)
     inspection = inspect(data, options_of(wish), on)
     trained = train(wish, runs=runs, dry_run=dry_run, on=on, inspection=inspection)
     if not isinstance(trained, Trained):
@@ -104,7 +106,13 @@ def make(
 
 def _commands(wish: Wish, trained: Trained) -> tuple[str, ...]:
     """The verbs one by one, as a person would type them."""
-    chosen = {"--family": wish.family, "--size": wish.size, "--seed": str(wish.seed or ""), "--name": wish.name}
+    chosen = {
+        "--family": wish.family,
+        "--size": wish.size,
+        "--seed": str(wish.seed or ""),
+        "--name": wish.name,
+        "--from": wish.parent,
+    }
     flags = [part for flag, value in chosen.items() if value for part in (flag, value)]
     flags += [part for pair in wish.options for part in ("-o", pair)]
     data = shlex.quote(wish.data)

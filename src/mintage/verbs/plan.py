@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from mintage.core import registry
-from mintage.core.config import attribute_help, parse, pick, to_json
+from mintage.core.config import attribute_help, from_json, parse, pick, to_json
 from mintage.core.errors import RefusedError, UsageError
 from mintage.core.machine import WATTS_PER_CORE, Machine, measure
 from mintage.core.protocols import Codec, Fits
@@ -27,9 +27,10 @@ from mintage.core.spec import Phase, Recipe, Spec
 from mintage.core.words import say
 from mintage.nn.noise import Noise
 from mintage.nn.trainer import Clock, Trainer, Training
+from mintage.verbs import parent
 from mintage.verbs.dataset import Dataset, build
 from mintage.verbs.inspect import OPTIONS, Inspection, dataset_hash
-from mintage.verbs.load import build_model, build_task
+from mintage.verbs.load import build_model, build_task, parent_name
 
 DEFAULT_FAMILY = {"image": "flow", "text": "gpt"}
 SIZES = (8, 16, 28, 32, 48, 64, 96, 128)
@@ -51,7 +52,7 @@ class Wish:
         seed: Seed of all randomness.
         name: Run name, or empty.
         options: ``-o`` pairs.
-        parent: Model to start from, or empty.
+        parent: Model to start from (a run, its name or its folder), or empty.
     """
 
     data: str
@@ -93,9 +94,10 @@ class Plan:
 
 
 def options_of(wish: Wish) -> dict[str, str]:
-    """The ``-o`` pairs and the size as a mapping: what the person fixed by hand."""
+    """The ``-o`` pairs, the size and the base as a mapping: what the person fixed by hand."""
     pairs = dict(pair.split("=", 1) for pair in wish.options if "=" in pair)
-    return {**pairs, **({"size": wish.size} if wish.size else {})}
+    flags = {"size": wish.size, "from": parent_name(wish.parent)}
+    return {**pairs, **{key: value for key, value in flags.items() if value}}
 
 
 def choose_family(modality: str, family: str, task: str, target: Spec, cond: Mapping[str, Spec]) -> str:
@@ -213,22 +215,30 @@ def outline(wish: Wish, inspection: Inspection) -> Outline:
     machine, codec = measure(), registry.get("modalities", inspection.modality)()
     train = inspection.split("train")
     codec.fit(inspection.contents(train), [item.given for item in train])
-    views = codec.views()
-    target = choose_size(views["grid"] if "grid" in views else views["tokens"], inspection, wish.minutes, wish.size)
-    given = dict(codec.conditions())
     registry.get("tasks", wish.task)
-    family = choose_family(inspection.modality, wish.family, wish.task, target, given)
+    base = parent.recipe_of(wish.parent) if wish.parent else None
+    if base is None:
+        views, given = codec.views(), dict(codec.conditions())
+        target = choose_size(views["grid"] if "grid" in views else views["tokens"], inspection, wish.minutes, wish.size)
+    else:
+        asked = {"modality": inspection.modality, "family": wish.family, "task": wish.task, "size": wish.size}
+        parent.refuse(base, wish.parent, asked, codec)
+        (codec, given), target = parent.codec_of(base, codec), base.target
+    family = choose_family(inspection.modality, wish.family or (base.family if base else ""), wish.task, target, given)
     recipe = Recipe(
         data=wish.data, data_hash=dataset_hash(inspection.items), modality=inspection.modality, family=family,
         task=wish.task, seed=wish.seed, minutes=wish.minutes, steps=0, batch=0, threads=machine.cores,
         dtype=machine.dtype, device=machine.device, target=target, cond=given, config={}, training={},
         codec=codec.state, options=options_of(wish), parent=wish.parent,
     )  # fmt: skip
-    return _widths(recipe, wish, inspection, codec, machine)
+    outlined = _widths(recipe, wish, inspection, codec, machine, base)
+    if base is not None:
+        parent.check(outlined.recipe)
+    return outlined
 
 
-def _widths(recipe: Recipe, wish: Wish, inspection: Inspection, codec: Codec, machine: Machine) -> Outline:
-    """The family's own sizes under the person's overrides, and the data encoded for them."""
+def _widths(recipe: Recipe, wish: Wish, inspection: Inspection, codec: Codec, machine: Machine, base: Recipe | None) -> Outline:
+    """The family's own sizes (or the base's) under the person's overrides, and the data encoded for them."""
     model_class, config_class = (registry.get("families", recipe.family, part) for part in ("Model", "Config"))
     values = parse(wish.options, [config_class, Training], OPTIONS)
     target = recipe.target.at(token=128) if recipe.target.kind == "tokens" else recipe.target
@@ -237,10 +247,12 @@ def _widths(recipe: Recipe, wish: Wish, inspection: Inspection, codec: Codec, ma
     config, own = config_class(), dict[str, Any]()
     if isinstance(model_class, Fits):
         config, own = model_class.fit(recipe.target, cond, dataset.tokens or len(dataset), wish.minutes, machine.speed)
+    if base is not None:
+        config, own = from_json(config_class, base.config), own | {"length": base.training["length"]}
     training = pick(Training, values, pick(Training, own, Training(batch=64, lr=2e-3)))
     config = pick(config_class, values, config)
     if training.length and target.kind == "tokens":
-        if "length" not in values:
+        if "length" not in values and base is None:
             training = fitted(training, np.diff(dataset.parts["train"].offsets), "batch" in values)
         target = target.at(token=training.length)
         dataset = Dataset(target, dataset.parts)

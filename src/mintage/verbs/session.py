@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,7 +35,8 @@ from mintage.nn.trainer import Clock, Diverged, Trainer, Training
 from mintage.verbs import journal, plan
 from mintage.verbs.dataset import Dataset
 from mintage.verbs.interrupt import Interrupt
-from mintage.verbs.load import build_model, build_task, fill, save_model
+from mintage.verbs.load import build_model, build_task, fill, parent_name, save_model
+from mintage.verbs.parent import inherit
 from mintage.verbs.previews import Previewer
 from mintage.verbs.tracking import Tracker
 
@@ -117,7 +117,10 @@ class Session:
     def _start(self) -> None:
         """Step 0: inherited weights, closed-form work, the first checkpoint."""
         if self.recipe.parent:
-            self._inherit(Path(self.recipe.parent))
+            share, name = inherit(self.model, self.recipe), parent_name(self.recipe.parent)
+            self.tracker.say(
+                "warning", say("It starts from {name}: {share} % of its weights.", name=name, share=round(100 * share))
+            )
         if hasattr(self.model, "settle"):
             self.model.settle(self.dataset.settling())
         self.run_.save_checkpoint(0, self.trainer.state(), keep="step0")
@@ -127,12 +130,6 @@ class Session:
         story = journal.replay(self.frozen, read_jsonl(self.run_.journal), self.step)
         self.trainer.clock, self.ahead = story.clock, story.ahead
         self.trainer.half_lives()
-
-    def _inherit(self, parent: Path) -> None:
-        """Start from another run's averaged weights wherever name and shape agree."""
-        own = self.model.state_dict()
-        old = {k: v for k, v in load_tensors(parent / "model.safetensors").items() if k in own and own[k].shape == v.shape}
-        self.model.load_state_dict({**own, **old})
 
     def run(self) -> None:
         """Step until the clock ends, a person stops it, or it diverges past repair."""

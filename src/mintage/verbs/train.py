@@ -31,6 +31,7 @@ from mintage.verbs.inspect import Inspection, inspect, manifest
 from mintage.verbs.interrupt import locked
 from mintage.verbs.journal import replay
 from mintage.verbs.load import build_codec, build_model, fill, read_recipe
+from mintage.verbs.parent import find_parent
 from mintage.verbs.previews import Previewer
 from mintage.verbs.session import Session
 from mintage.verbs.tracking import Tracker
@@ -115,6 +116,8 @@ def train(
         RefusedError: Family or task do not fit the data.
         InterruptedRun: A person stopped it; everything is saved.
     """
+    if wish.parent:
+        wish = replace(wish, parent=str(find_parent(wish.parent, runs)))
     if inspection is None:
         inspection = inspect(wish.data, plan.options_of(wish), on)
     for line in inspection.summary:
