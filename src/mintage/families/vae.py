@@ -1,0 +1,222 @@
+"""A variational autoencoder: a short code for each example, and a density on codes that new examples are drawn from.
+
+Kingma & Welling, 1312.6114: the encoder says where an example's code lies and how surely, the decoder makes the example
+again, and the code pays for what it says (its divergence from the standard normal), a price that rises from nothing
+(Bowman et al., 1511.06349) to ``beta`` (Higgins et al. 2017). When training is over, a mixture of Gaussians is fitted
+on the codes of the train split (Ghosh et al., 1903.12436), and samples are drawn from it: one pass each. It is also a
+compressor. It does not repaint, and what the code does not say comes out as a mean: soft.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from mintage.core.config import SHARE, Within
+from mintage.core.spec import PAD, Alarm, Batch, Cond, Phase, Spec, Specs
+from mintage.core.words import say
+from mintage.nn.autoencoder import Coder, Convolutional, Dense
+from mintage.nn.mixture import Mixture
+from mintage.nn.noise import Noise
+from mintage.nn.settled import Settled
+
+DROP = 0.1  # share of examples that are trained without class and caption
+CODES = 16_000  # training codes that the density is fitted on
+TENTH = 10  # every tenth of them chooses its size, with holdout
+ACTIVE = 0.01  # nats: a number of the code that says less is not used (Burda et al., 1509.00519)
+FLOOR = 1.0  # nats: a code that says less in all has collapsed
+SEEN = 30  # updates before which nobody can tell
+LEAST_SCALE = 0.1  # of a code's number; one that never moves is not blown up
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a person may set; ``fit`` chooses for the data and the minutes.
+
+    Attributes:
+        net: A convolutional network or a perceptron.
+        latent: Numbers of a code.
+        spatial: Numbers for each coarse cell, in place of ``latent``; 0 = one flat code.
+        width: Channels of the finest level, or units of a layer of the perceptron.
+        depth: Blocks of each level, or layers.
+        beta: Price of what the code says; 1 is the likelihood's own.
+        anneal: Share of the training in which that price rises from 0.
+    """
+
+    net: Literal["conv", "mlp"] = "conv"
+    latent: Annotated[int, Within(1, 4096)] = 32
+    spatial: Annotated[int, Within(0, 64)] = 0
+    width: Annotated[int, Within(8, 4096)] = 32
+    depth: Annotated[int, Within(1, 64)] = 2
+    beta: Annotated[float, Within(0, 1e6)] = 1.0
+    anneal: Annotated[float, SHARE] = 0.1
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """How to sample.
+
+    Attributes:
+        temperature: How far codes spread around the middles of the density; less is safer and duller.
+    """
+
+    temperature: Annotated[float, Within(0, 10)] = 1.0
+
+
+def network(target: Spec, cond: Specs, config: Config) -> Any:
+    """The network for this target."""
+    given = {name: spec for name, spec in cond.items() if name in ("class", "caption")}
+    if config.net == "mlp" or len(target.shape) != 3:
+        return Dense(target, given, config.latent, config.width, config.depth)
+    return Convolutional(target, given, config.latent, config.spatial, config.width, config.depth)
+
+
+def divergence(mean: Tensor, logvar: Tensor) -> Tensor:
+    """Nats that each number of a code says: its divergence from the standard normal. [B, K]"""
+    return (0.5 * (mean.square() + logvar.exp() - 1 - logvar)).flatten(1)
+
+
+class Scale(Settled):
+    """Where codes lie, to hand them on with zero mean and unit deviation."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self) -> None:
+        """Leaves codes as they are."""
+        super().__init__()
+        self.keep(mean=torch.zeros(1), deviation=torch.ones(1))
+
+
+class Model(nn.Module):
+    """Encoder, decoder, and the density on codes."""
+
+    updates: Tensor  # []
+
+    def __init__(self, target: Spec, cond: Specs, config: Config) -> None:
+        """The network by the target's form."""
+        super().__init__()
+        self.target, self.config = target, config
+        self.net: Coder = network(target, cond, config)
+        self.groups = cond["class"].vocab if "class" in cond else 0
+        self.numbers = math.prod(target.shape)
+        self.density = Mixture(self.groups, math.prod(self.net.code))
+        self.scale = Scale()
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        matrices = "adamw" if config.net == "mlp" else "muon"  # a step of Muon costs a perceptron more than it gains
+        self.phases = (Phase("code", ("net",), optim=matrices),)
+
+    @staticmethod
+    def refuse(target: Spec, cond: Specs) -> str | None:
+        """Grids of any axes, conditioned on a class or a caption at most."""
+        if target.kind != "grid":
+            return say("vae needs a grid of numbers, not tokens.")
+        if "source" in cond:
+            return say("vae makes things from nothing or by class; it cannot turn one thing into another.")
+        return None
+
+    @staticmethod
+    def fit(target: Spec, cond: Specs, n: int, minutes: float, speed: float) -> tuple[Config, dict[str, Any]]:
+        """Sizes from arithmetic a pixel."""
+        numbers = math.prod(target.shape)
+        pixels = math.prod(target.shape[1:])
+        plenty = minutes * speed / pixels
+        config = Config(
+            net="conv" if len(target.shape) == 3 else "mlp",
+            latent=16 if numbers < 256 else 32 if numbers < 2048 else 64,
+            width=32 if plenty < 12 or minutes * speed < 10_000 else 64,
+        )
+        return config, {"batch": 128 if pixels <= 32 * 32 else 64, "lr": 0.02, "ema": 0.03, "decay": 0.5, "repair": 0.0}
+
+    def _without(self, cond: Cond, drop: Tensor) -> dict[str, Tensor]:
+        """The condition with class and caption set to null where ``drop`` [B] is true."""
+        found = {name: cond[name] for name in ("class", "caption") if name in cond}
+        for name, null in (("class", self.groups), ("caption", PAD)):
+            if name in found:
+                rows = found[name]
+                found[name] = torch.where(drop.to(rows.device).view(-1, *[1] * (rows.ndim - 1)), null, rows)
+        return found
+
+    def loss(self, batch: Batch, phase: Phase, progress: float, noise: Noise) -> dict[str, Tensor]:
+        """What is left to tell, and what the code says at its price: nats a number of the example, [B] each."""
+        self.updates += 1
+        cond = self._without(batch.cond, noise.fork("drop").mask((len(batch.x),), DROP))
+        mean, logvar = self.net.encode(batch.x, cond)
+        z = mean + (0.5 * logvar).exp() * noise.fork("code").normal(mean.shape).to(mean.device)
+        price = self.config.beta * min(1.0, progress / self.config.anneal if self.config.anneal else 1.0)
+        left = self.net.nats(self.net.decode(z, cond), batch.x)
+        return {"left": left / self.numbers, "said": price * divergence(mean, logvar).sum(1) / self.numbers}
+
+    @torch.no_grad()
+    def watch(self, batch: Batch, progress: float, noise: Noise) -> Alarm | None:
+        """Has the code gone silent? Then the price was too high, or came too early."""
+        if int(self.updates) < SEEN:
+            return None
+        said = divergence(*self.net.encode(batch.x, batch.cond)).mean(0)  # [K]
+        active = int((said > ACTIVE).sum())
+        if float(said.sum()) >= FLOOR and active >= min(2, len(said)):
+            return None
+        reason = say(
+            "The code says nothing: {active} of {n} numbers are used, {nats} nats in all.",
+            active=active, n=len(said), nats=round(float(said.sum()), 2),
+        )  # fmt: skip
+        lower = 1.0 if self.config.beta > 1 else self.config.beta / 10
+        return Alarm(reason, {"beta": f"{lower:g}", "anneal": f"{max(0.3, self.config.anneal):g}"})
+
+    def _group(self, cond: Cond, rows: int) -> Tensor:
+        """Class of each row; the number of classes where there is none."""
+        return cond["class"].cpu() if self.groups and "class" in cond else torch.full((rows,), self.groups)
+
+    @torch.no_grad()
+    def calibrate(self, train: Iterable[Batch], held: Iterable[Batch]) -> None:
+        """Fit the density on codes drawn from the encoder, as the decoder has met them."""
+        noise, kept, every, count = Noise("density"), list[tuple[Tensor, ...]](), 1, 0
+        for batch in train:
+            kept.append(self._coded(batch, noise, every))
+            count += len(kept[-1][0])
+            if count > CODES:  # too many: every second of them, and of what comes
+                kept, every = [tuple(part[::2] for part in row) for row in kept], 2 * every
+                count = sum(len(row[0]) for row in kept)
+        mean, z, group = (torch.cat(parts) for parts in zip(*kept, strict=True))
+        others = [self._coded(batch, noise, 1) for batch in held]
+        _, out, out_group = (torch.cat(parts) for parts in zip(*others, strict=True))
+        chooses = torch.arange(len(z)) % TENTH == TENTH - 1
+        out, out_group = torch.cat([out, z[chooses]]), torch.cat([out_group, group[chooses]])
+        self.density.settle(z[~chooses], group[~chooses], out, out_group, noise.fork("mixture"))
+        means = mean.view(-1, *self.net.code)
+        axes = (0, 2, 3) if len(self.net.code) == 3 else (0,)  # on a grid every cell is scaled alike
+        deviation, middle = torch.std_mean(means, axes, keepdim=True)
+        self.scale.keep(mean=middle, deviation=deviation.clamp(min=LEAST_SCALE))
+
+    def _coded(self, batch: Batch, noise: Noise, every: int) -> tuple[Tensor, ...]:
+        """Mean [B, K], a drawn code [B, K] and the class [B] of the rows of a batch that are looked at."""
+        x, cond = batch.x[::every], {name: value[::every] for name, value in batch.cond.items()}
+        mean, logvar = self.net.encode(x, cond)
+        z = mean + (0.5 * logvar).exp() * noise.normal(mean.shape)
+        return mean.flatten(1), z.flatten(1), self._group(cond, len(x))
+
+    @property
+    def latent(self) -> Spec:
+        """A code as a grid: on the coarse cells, or all in the channels of one cell."""
+        shape = (*self.net.code, 1, 1)[:3]
+        return Spec("grid", shape, ("channel", "height", "width"))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Examples [B, ...] → the means of their codes at unit scale [B, C, H, W]."""
+        mean, _ = self.net.encode(x, {})
+        return ((mean - self.scale.mean) / self.scale.deviation).view(len(x), *self.latent.shape)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Codes [B, C, H, W] → examples [B, ...]."""
+        code = z.view(len(z), *self.net.code) * self.scale.deviation + self.scale.mean
+        return self.net.decode(code, {}).clamp(-1, 1)
+
+    def sample(self, cond: Cond, noise: Noise, knobs: Mapping[str, Any]) -> Iterator[Tensor]:
+        """One code a row from the density, and one pass of the decoder."""
+        z = self.density.sample(self._group(cond, noise.rows), noise, float(knobs.get("temperature", 1.0)))
+        yield self.net.decode(z.view(-1, *self.net.code), cond).clamp(-1, 1)

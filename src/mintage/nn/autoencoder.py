@@ -1,0 +1,198 @@
+"""Encoders and decoders of grids with a Gaussian code (Kingma & Welling, 1312.6114): a perceptron and a convolutional one.
+
+What ``families/vae.py`` asks of a network is ``Coder``; networks for other targets answer the same four questions. The
+error of a grid is measured in nats under one deviation for all numbers, which follows the error itself (Rybkin et al.,
+2006.13202): so the price of a code needs no hand-set weight. Numbers on the rails -1 and 1 are met by anything beyond
+them. It does not know objectives, phases or what a code is drawn from.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mintage.core.spec import Cond, Spec, Specs
+from mintage.nn.condition import Condition
+from mintage.nn.unet import Block
+
+EMBEDDING = 128
+COARSEST = 8  # cells of the shorter side at which halving stops
+PACE = 0.05  # how fast the deviation follows the error
+FINEST = 2e-3  # the least deviation: half a level of a byte
+LOGVAR = (-12.0, 6.0)
+
+
+class Coder(Protocol):
+    """A network with a code: what the family needs to train it and to draw from it."""
+
+    code: tuple[int, ...]
+
+    def encode(self, x: Tensor, cond: Cond) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of the code, [B, *code] each."""
+
+    def decode(self, z: Tensor, cond: Cond) -> Tensor:
+        """What the network says about the example with this code."""
+
+    def nats(self, output: Tensor, x: Tensor) -> Tensor:
+        """What is left to tell of each example, in nats. [B]"""
+
+
+class Grids(nn.Module):
+    """What both networks for grids share: the condition and the error in nats."""
+
+    deviation: Tensor  # []
+    code: tuple[int, ...]
+
+    def __init__(self, cond: Specs, width: int, absolute: bool) -> None:
+        """``width`` of the condition's vector; the error is ``absolute`` (Laplace) or square (Gauss)."""
+        super().__init__()
+        self.condition, self.absolute = Condition(cond, width), absolute
+        self.register_buffer("deviation", torch.ones(()))
+
+    def nats(self, output: Tensor, x: Tensor) -> Tensor:
+        """Negative log density of ``x`` [B, ...] around ``output``; in training the deviation learns from the error. [B]"""
+        beyond = (x <= -1) & (output < -1) | (x >= 1) & (output > 1)
+        error = (torch.where(beyond, x, output.float()) - x).flatten(1)
+        size = error.abs() if self.absolute else error.square()
+        if self.training:
+            mean = size.detach().mean()
+            self.deviation.lerp_((mean if self.absolute else mean.sqrt()).clamp(min=FINEST), PACE)
+        s = self.deviation.clone()
+        if self.absolute:
+            return (size / s + (2 * s).log()).sum(1)
+        return (size / (2 * s * s) + s.log() + 0.5 * math.log(2 * math.pi)).sum(1)
+
+
+def _begin_code(layer: nn.Linear | nn.Conv2d) -> None:
+    """The log variances start near -2, so that a code says something from the first step."""
+    assert layer.bias is not None
+    with torch.no_grad():
+        half = len(layer.bias) // 2
+        layer.weight[half:] *= 0.1
+        layer.bias[half:] = -2.0
+
+
+class Dense(Grids):
+    """A perceptron over all numbers of a grid: x → width → code → width → x."""
+
+    def __init__(self, target: Spec, cond: Specs, code: int, width: int, depth: int, absolute: bool = False) -> None:
+        """``depth`` hidden layers of ``width`` on each way."""
+        super().__init__(cond, width, absolute)
+        self.shape, self.code = target.shape, (code,)
+        numbers = math.prod(target.shape)
+        self.enter, self.leave = nn.Linear(numbers, width), nn.Linear(width, numbers)
+        self.down, self.up = (nn.ModuleList(nn.Linear(width, width) for _ in range(depth - 1)) for _ in range(2))
+        self.head, self.start = nn.Linear(width, 2 * code), nn.Linear(code, width)
+        _begin_code(self.head)
+
+    def _given(self, cond: Cond, rows: int) -> Tensor:
+        found: Tensor = self.condition(cond, rows)
+        return found.to(self.deviation.device)
+
+    def encode(self, x: Tensor, cond: Cond) -> tuple[Tensor, Tensor]:
+        """[B, ...] → [B, K], [B, K]"""
+        h = F.silu(self.enter(x.flatten(1)) + self._given(cond, len(x)))
+        for layer in self.down:
+            h = F.silu(layer(h))
+        mean, logvar = self.head(h).float().chunk(2, 1)
+        return mean, logvar.clamp(*LOGVAR)
+
+    def decode(self, z: Tensor, cond: Cond) -> Tensor:
+        """[B, K] → [B, ...]"""
+        h = F.silu(self.start(z) + self._given(cond, len(z)))
+        for layer in self.up:
+            h = F.silu(layer(h))
+        found: Tensor = self.leave(h)
+        return found.float().view(len(z), *self.shape)
+
+
+class Blocks(nn.Module):
+    """Residual blocks of one width, each scaled and shifted by an embedding."""
+
+    def __init__(self, width: int, depth: int) -> None:
+        """The width is kept; a new stack does nothing."""
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
+        self.modulate = nn.Linear(EMBEDDING, 2 * width * depth)
+        nn.init.zeros_(self.modulate.weight)
+        nn.init.zeros_(self.modulate.bias)
+
+    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
+        """[B, C, H, W] under [B, E] → the same."""
+        parts = self.modulate(F.silu(embedding))[:, :, None, None].to(h.dtype).chunk(2 * len(self.blocks), 1)
+        for block, scale, shift in zip(self.blocks, parts[::2], parts[1::2], strict=True):
+            h = block(h, 1 + scale, shift)
+        return h
+
+
+class Convolutional(Grids):
+    """Convolutions down to a few cells and back; the code is flat, or lies on the cells (``spatial`` channels)."""
+
+    def __init__(self, target: Spec, cond: Specs, code: int, spatial: int, width: int, depth: int, absolute: bool = False) -> None:
+        """``code`` numbers, or where ``spatial`` is not 0 so many for each coarse cell; ``depth`` blocks a level."""
+        super().__init__(cond, EMBEDDING, absolute)
+        channels, *size = target.shape
+        self.size, self.patch, self.spatial = size, 1 if min(size) < 16 else 2, spatial
+        levels = 2
+        while min(size) / (self.patch * 2 ** (levels - 1)) > COARSEST:
+            levels += 1
+        cell = self.patch * 2 ** (levels - 1)
+        self.padding = tuple(-length % cell for length in size)
+        self.cells = tuple((length + more) // cell for length, more in zip(size, self.padding, strict=True))
+        widths = [width * min(4, 2**i) for i in range(levels)]
+        pairs = list(pairwise(widths))
+        self.enter = nn.Conv2d(channels * self.patch**2, width, 3, padding=1)
+        self.leave = nn.Conv2d(width, channels * self.patch**2, 3, padding=1)
+        self.down, self.up = (nn.ModuleList(Blocks(w, depth) for w in widths) for _ in range(2))
+        self.narrow = nn.ModuleList(nn.Conv2d(4 * fine, coarse, 1) for fine, coarse in pairs)
+        self.spread = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairs)
+        self._heads(code, widths[-1])
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _heads(self, code: int, top: int) -> None:
+        """From the coarsest cells to the code and back."""
+        self.head: nn.Conv2d | nn.Linear
+        self.start: nn.Conv2d | nn.Linear
+        if self.spatial:
+            self.code = (self.spatial, *self.cells)
+            self.head, self.start = nn.Conv2d(top, 2 * self.spatial, 1), nn.Conv2d(self.spatial, top, 3, padding=1)
+        else:
+            self.code = (code,)
+            cells = top * math.prod(self.cells)
+            self.head, self.start = nn.Linear(cells, 2 * code), nn.Linear(code, cells)
+            self.about = nn.Linear(code, EMBEDDING)  # the code also scales and shifts every block of the decoder
+        _begin_code(self.head)
+
+    def _embedding(self, cond: Cond, like: Tensor) -> Tensor:
+        found: Tensor = self.condition(cond, len(like))
+        return found.to(like.device)
+
+    def encode(self, x: Tensor, cond: Cond) -> tuple[Tensor, Tensor]:
+        """[B, C, H, W] → [B, *code] twice."""
+        e = self._embedding(cond, x)
+        x = F.pad(x, (0, self.padding[1], 0, self.padding[0]))
+        h = self.enter(F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last))
+        for level, blocks in enumerate(self.down):
+            h = blocks(h, e)
+            if level < len(self.narrow):
+                h = self.narrow[level](F.pixel_unshuffle(h, 2))
+        mean, logvar = self.head(h if self.spatial else h.flatten(1)).float().chunk(2, 1)
+        return mean, logvar.clamp(*LOGVAR)
+
+    def decode(self, z: Tensor, cond: Cond) -> Tensor:
+        """[B, *code] → [B, C, H, W]"""
+        e, h = self._embedding(cond, z), self.start(z)
+        if not self.spatial:
+            e, h = e + self.about(z), h.view(len(z), -1, *self.cells)
+        h = h.contiguous(memory_format=torch.channels_last)
+        for level in reversed(range(len(self.up))):
+            h = self.up[level](h, e)
+            if level:
+                h = F.pixel_shuffle(self.spread[level - 1](h), 2)
+        found: Tensor = F.pixel_shuffle(self.leave(h), self.patch).float()
+        return found[..., : self.size[0], : self.size[1]]

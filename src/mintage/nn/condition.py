@@ -1,0 +1,41 @@
+"""What was asked for as one vector: an embedded class, a bag of embedded caption pieces, or their sum.
+
+A missing class has a row of its own; a missing caption adds nothing. It does not know order of words, objectives or
+guidance; known parts of a grid are not its business.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mintage.core.spec import PAD, Cond, Specs
+
+
+class Condition(nn.Module):
+    """Class and caption as a vector of ``width`` numbers, zeros where the data has neither."""
+
+    def __init__(self, cond: Specs, width: int) -> None:
+        """Tables for the conditions there are."""
+        super().__init__()
+        self.width, self.null = width, cond["class"].vocab if "class" in cond else 0
+        self.class_embedding = nn.Embedding(self.null + 1, width) if "class" in cond else None
+        self.words_embedding = nn.Embedding(cond["caption"].vocab, width) if "caption" in cond else None
+
+    @property
+    def given(self) -> bool:
+        """Is there anything that could be asked for?"""
+        return self.class_embedding is not None or self.words_embedding is not None
+
+    def forward(self, cond: Cond, rows: int) -> Tensor:
+        """→ [rows, width]"""
+        parts: list[Tensor] = []
+        if self.class_embedding is not None:
+            table = self.class_embedding
+            ids = cond.get("class", torch.full((rows,), self.null, device=table.weight.device))
+            parts.append(table(ids))
+        if self.words_embedding is not None and "caption" in cond:
+            there = (cond["caption"] != PAD).float()[..., None]  # [B, L, 1]
+            words = (self.words_embedding(cond["caption"]) * there).sum(1)
+            parts.append(words / there.sum(1).clamp(min=1).sqrt())
+        return sum(parts[1:], parts[0]) if parts else torch.zeros(rows, self.width)
