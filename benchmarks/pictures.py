@@ -2,10 +2,11 @@
 
     python benchmarks/pictures.py digits --minutes 1
     python benchmarks/pictures.py mnist --data MNIST_FOLDER --minutes 1.5 --peer ddpm.npz
+    python benchmarks/pictures.py folder --data fashion_mnist_mini --family gan --minutes 3
 
-The generator sees only its half of the digits (or MNIST's training files). The judge (judge_images.py) is trained on the
-same real items and compares with the other half (or MNIST's test files); every number stands beside what as many real
-training items score. ``--peer`` judges samples that another tool made.
+The generator sees only its half of the digits or the folder (or MNIST's training files). The judge (judge_images.py) is
+trained on the same real items and compares with the other half (or MNIST's test files); every number stands beside what as
+many real training items score. ``--peer`` judges samples that another tool made.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from mintage.verbs.plan import Wish
 from mintage.verbs.train import train
 
 
+Half = tuple[np.ndarray, np.ndarray]  # pictures, labels
+
+
 def read_idx(folder: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     """LeCun's files: pictures [N, 28, 28] uint8 and labels [N]."""
     name = {"train": "train", "test": "t10k"}[split]
@@ -37,13 +41,24 @@ def read_idx(folder: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def digits_halves(folder: Path) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], str]:
-    """scikit-learn's digits in two random halves; the first is written as class folders for the generator."""
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """scikit-learn's digits: pictures [N, 8, 8] uint8 and labels [N]."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
-    x, y = np.rint(found.images * 255 / 16).astype(np.uint8), found.target.astype(np.int64)
-    order = np.random.default_rng(0).permutation(len(x))
+    return np.rint(found.images * 255 / 16).astype(np.uint8), found.target.astype(np.int64)
+
+
+def class_folders(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures of one size in folders by class: [N, H, W(, C)] uint8 and labels [N]."""
+    paths = sorted(p for p in folder.rglob("*.png") if p.parent != folder)
+    names = sorted({p.parent.name for p in paths})
+    return np.stack([np.asarray(Image.open(p)) for p in paths]), np.array([names.index(p.parent.name) for p in paths])
+
+
+def halves(x: np.ndarray, y: np.ndarray, folder: Path, seed: int) -> tuple[Half, Half, str]:
+    """Two random halves; the first is written as class folders for the generator."""
+    order = np.random.default_rng(seed).permutation(len(x))
     first, second = order[: len(x) // 2], order[len(x) // 2 :]
     for i in first:
         (folder / str(y[i])).mkdir(parents=True, exist_ok=True)
@@ -67,21 +82,27 @@ def sample(model: str, n: int, knobs: dict[str, int]) -> tuple[np.ndarray, np.nd
 def main() -> None:
     """Run one case and print it as JSON."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("case", choices=["digits", "mnist"])
-    parser.add_argument("--data", default="")
+    parser.add_argument("case", choices=["digits", "mnist", "folder"])
+    parser.add_argument("--data", default="", help="MNIST's folder, or one with a folder for each class")
+    parser.add_argument("--family", default="")
+    parser.add_argument("-o", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--split", type=int, default=0, help="seed of the halves")
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--n", type=int, default=0)
-    parser.add_argument("--steps", type=int, nargs="*", default=[1])
+    parser.add_argument("--steps", type=int, nargs="*", default=[0], help="0: as the family samples by itself")
     parser.add_argument("--runs", default="bench-runs")
     parser.add_argument("--peer", default="")
     args = parser.parse_args()
-    if args.case == "digits":
-        (x, y), (tx, ty), data = digits_halves(Path(args.runs) / "digits-half")
-    else:
+    if args.case == "mnist":
         (x, y), (tx, ty), data = read_idx(args.data, "train"), read_idx(args.data, "test"), args.data
-    n = args.n or (min(len(x), len(tx)) if args.case == "digits" else 5000)
+    else:
+        source = digits() if args.case == "digits" else class_folders(Path(args.data))
+        (x, y), (tx, ty), data = halves(*source, Path(args.runs) / f"{args.case}-half-{args.split}", args.split)
+    n = args.n or min(len(x), len(tx), 5000)
     begin = time.perf_counter()
-    run = train(Wish(data, minutes=args.minutes, name=f"bench-{args.case}-{args.minutes:g}"), runs=args.runs).run  # type: ignore[union-attr]
+    name = f"bench-{args.case}-{args.family or 'default'}-{args.minutes:g}"
+    wish = Wish(data, args.family, minutes=args.minutes, name=name, options=tuple(args.o))
+    run = train(wish, runs=args.runs).run  # type: ignore[union-attr]
     print(f"training in all {time.perf_counter() - begin:.1f} s")
     net = fit(x, y)
     rows, held = balanced(y, n), balanced(ty, n)
@@ -89,7 +110,7 @@ def main() -> None:
     _, read = look(net, tx)
     table = {"real train": asdict(real), "real test read right": float((read == ty).mean())}
     for steps in args.steps:
-        made, asked, seconds = sample(str(run), n, {"steps": steps})
+        made, asked, seconds = sample(str(run), n, {"steps": steps} if steps else {})
         scores = asdict(judge(net, made, asked, tx[held]))
         ratios = {"frechet_ratio": scores["frechet"] / real.frechet}  # an unbiased kernel distance of real items is about 0
         near_train = frechet(look(net, made)[0], other) / real.frechet
