@@ -28,7 +28,6 @@ from mintage.verbs.load import load
 from mintage.verbs.plan import Wish
 from mintage.verbs.train import train
 
-
 Half = tuple[np.ndarray, np.ndarray]  # pictures, labels
 
 
