@@ -9,7 +9,6 @@ from tensors needs neither that nor pytorch-fid, so empty stand-ins are given). 
 import argparse
 import sys
 import time
-from types import ModuleType
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -21,8 +20,8 @@ def peer():
     for name in ("torchvision", "torchvision.transforms", "torchvision.utils", "pytorch_fid", "pytorch_fid.inception",
                  "pytorch_fid.fid_score", "accelerate"):  # fmt: skip
         if name not in sys.modules:
-            stand_in = MagicMock(spec=ModuleType)
-            stand_in.__spec__ = None
+            stand_in = MagicMock()
+            stand_in.__spec__, stand_in.__path__ = None, []  # torch's own look at loaded modules wants both
             sys.modules[name] = stand_in
     import denoising_diffusion_pytorch as package
 
