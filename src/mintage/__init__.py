@@ -17,6 +17,7 @@ VERBS = {
     "train": "mintage.verbs.train",
     "generate": "mintage.verbs.generate",
     "evaluate": "mintage.verbs.evaluate",
+    "compare": "mintage.verbs.compare",
     "explain": "mintage.verbs.explain",
     "verify": "mintage.verbs.verify",
     "load": "mintage.verbs.load",
@@ -24,6 +25,7 @@ VERBS = {
 __all__ = [*VERBS, "__version__"]
 
 if TYPE_CHECKING:
+    from mintage.verbs.compare import compare
     from mintage.verbs.evaluate import evaluate
     from mintage.verbs.explain import explain
     from mintage.verbs.generate import generate

@@ -153,6 +153,25 @@ def evaluate(
     _out(json_, to_json(report), [f"{say(verdict.word.upper())}. {verdict.reason}", verdict.next_step, report.path])
 
 
+@app.command(help=say("Families side by side: same data, same minutes, same judge; one table, one page."))
+def compare(
+    data: Data, families: Annotated[str, typer.Option(help=say("Which, joined by commas; all that fit if empty."))] = "",
+    minutes: Annotated[float, typer.Option(help=say("Minutes of training for each family."))] = 5.0,
+    size: Size = "", seed: Seed = 0, name: Name = "", o: Options = [], runs: Runs = "",  # noqa: B006
+    json_: Json = False, quiet: Quiet = False, verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Compare families."""
+    from mintage.core.config import to_json
+    from mintage.verbs.compare import compare as verb
+    from mintage.verbs.ranking import grid
+
+    with Display(quiet) as display:
+        result = verb(data, families.split(",") if families else (), minutes, size, seed, name, tuple(o), runs, display)
+    aside = [f"{family}: {reason}" for family, reason in result.refused.items()]
+    told = [result.outcome.sentence, result.outcome.of_default]
+    _out(json_, to_json(result), [*grid(result.entries), *told, *aside, result.path])
+
+
 @app.command(help=say("What the labels in files say, and which layer is broken."))
 def verify(files: Annotated[list[Path], typer.Argument(metavar="FILE...")], json_: Json = False, verbose: Verbose = False) -> None:
     """Read labels."""

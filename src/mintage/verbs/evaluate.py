@@ -26,7 +26,7 @@ from mintage.core.words import say
 from mintage.nn.features import VERSION
 from mintage.nn.intervals import share
 from mintage.verbs.dataset import reopen
-from mintage.verbs.evidence import Bench, Cost, Point
+from mintage.verbs.evidence import SECONDS, Bench, Cost, Point
 from mintage.verbs.load import load, read_recipe
 
 QUESTIONS = ("real", "varied", "its own", "obeys", "costs")
@@ -297,7 +297,7 @@ def line_n(score: Score) -> int | None:
 
 
 def costs(card: Mapping[str, Any], each: Cost) -> list[Line]:
-    """Minutes and energy of training, milliseconds and energy of one item; the notes say what was measured."""
+    """Minutes and energy of training, size of the model, time and energy of one item; the notes say what was measured."""
     how = say("measured") if each.how == "measured" else say("estimated from CPU time at 8 W a core")
 
     def one(name: str, value: float, note: str) -> Line:
@@ -306,6 +306,7 @@ def costs(card: Mapping[str, Any], each: Cost) -> list[Line]:
     return [
         one("training minutes", float(card.get("minutes", 0.0)), say("measured")),
         one("training Wh", float(card.get("energy_wh", 0.0)), how),
+        one("parameters", float(card.get("parameters", 0)), say("numbers in the model")),
         one("ms per item", 1000 * each.seconds, say("measured, in batches")),
         one("Wh per item", each.watt_hours, how),
     ]
@@ -326,19 +327,31 @@ def evaluate(model: str, n: int | None = None, seed: int = 0, gate: bool = False
         DataError: The data that it was trained on is gone or changed, so there is nothing to judge by.
         GateError: ``gate`` was asked for and the verdict is not gold.
     """
+    on(Event("step", "evaluate", "", {"phase": "drawing"}))
+    report = assess(bench_of(model, n, seed, runs), on=on)
+    if gate and report.verdict.word != "gold":
+        raise GateError(f"{say(report.verdict.word.upper())}. {report.verdict.reason} {report.verdict.next_step}")
+    return report
+
+
+def bench_of(model: str, n: int | None = None, seed: int = 0, runs: str = "", seconds: float = SECONDS) -> Bench:
+    """A run on the bench, with the data it was trained on; drawing takes about ``seconds`` at most."""
+    loaded = load(model, runs)
+    recipe = read_recipe(loaded.run.recipe)
+    return Bench(loaded, recipe, reopen(recipe, loaded.codec, recipe.options), n, seed, seconds)
+
+
+def assess(bench: Bench, curve: Sequence[Point] | None = None, on: On = ignore) -> Report:
+    """Judge what lies on the bench and write report and page; ``curve`` where the learning curve is known already."""
     from mintage.verbs import report as page
     from mintage.verbs.exhibit import Curator
 
-    begin = time.perf_counter()
-    loaded = load(model, runs)
-    recipe = read_recipe(loaded.run.recipe)
-    dataset = reopen(recipe, loaded.codec, recipe.options)
-    bench = Bench(loaded, recipe, dataset, n, seed)
-    on(Event("step", "evaluate", "", {"phase": "drawing"}))
+    loaded, recipe = bench.loaded, bench.recipe
     made, asked, each = bench.drawn
+    begin = time.perf_counter() - each.seconds * len(made)
     lines, refused = judge(bench.made, bench.floor, bench.sketch, bench.held)
     lines += costs(loaded.card, each)
-    train, curve = bench.items, bench.curve()
+    train, curve = bench.items, bench.curve() if curve is None else curve
     names = recipe.cond["class"].channels if "class" in recipe.cond else ()
     path = loaded.run.report / "report.html"
     report = Report(
@@ -350,7 +363,7 @@ def evaluate(model: str, n: int | None = None, seed: int = 0, gate: bool = False
         train=train,
         held=bench.held,
         made=len(made),
-        seed=seed,
+        seed=bench.seed,
         versions={"mintage": mintage.__version__, "torch": torch.__version__, "features": str(VERSION)},
         seconds=time.perf_counter() - begin,
         path=str(path),
@@ -359,6 +372,4 @@ def evaluate(model: str, n: int | None = None, seed: int = 0, gate: bool = False
     copied = report.line("copies")
     page.write(path, report, Curator(bench, copied.made.worst_ids if copied else ()).exhibit())
     on(Event("done", "evaluate", say("Report: {path}", path=path), {"path": str(path), "word": report.verdict.word}))
-    if gate and report.verdict.word != "gold":
-        raise GateError(f"{say(report.verdict.word.upper())}. {report.verdict.reason} {report.verdict.next_step}")
     return report

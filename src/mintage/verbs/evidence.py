@@ -24,7 +24,7 @@ from mintage.nn.neighbours import Neighbours
 from mintage.nn.noise import Noise
 from mintage.verbs.dataset import Dataset
 from mintage.verbs.generate import draw
-from mintage.verbs.judging import copies_for, features_for, sampled, texts_of
+from mintage.verbs.judging import as_judged, copies_for, features_for, sampled, texts_of
 from mintage.verbs.load import Loaded, build_model
 
 HELD = 2_000  # held-out items of either kind
@@ -32,7 +32,7 @@ MADE = {"grid": 1_000, "tokens": 256}  # made items, unless more are asked for
 SECONDS = 10.0  # of drawing, for the model and for the sketch
 TRAIN = 2_000  # training items beside captions
 SCORED = 40_000  # held-out tokens read for the likelihood
-BLOCK = 2  # contexts in one passage
+BLOCK = 2  # windows in one passage
 ROWS = 32  # drawn at once; what is judged need not be what the same seed gives alone
 
 
@@ -62,10 +62,13 @@ def repeat(cond: Cond, n: int) -> dict[str, Tensor]:
 class Bench:
     """One run on the bench: ``made``, ``floor`` and ``sketch`` are the three that every metric is asked about."""
 
-    def __init__(self, loaded: Loaded, recipe: Recipe, dataset: Dataset, n: int | None, seed: int) -> None:
-        """``recipe`` is the run's own, with the whole path of its data."""
+    def __init__(
+        self, loaded: Loaded, recipe: Recipe, dataset: Dataset, n: int | None, seed: int, seconds: float = SECONDS
+    ) -> None:
+        """``recipe`` is the run's own, with the whole path of its data; drawing takes about ``seconds`` at most."""
         self.loaded = replace(loaded, chunk=max(ROWS, loaded.chunk))
-        self.recipe, self.dataset, self.seed = recipe, dataset, seed
+        self.recipe, self.seed, self.seconds = recipe, seed, seconds
+        self.dataset = dataset = as_judged(dataset)
         self.tokens = recipe.target.kind == "tokens"
         self.noise = Noise("evaluate", seed)
         self.test, self.given = sampled(dataset, "test", HELD)
@@ -73,18 +76,20 @@ class Bench:
         self.held = len(self.test) + len(self.holdout)
         self.features = features_for(loaded.run, dataset, recipe)
         parts = dataset.parts["train"]
-        self.items = max(len(parts), dataset.tokens // recipe.target.shape[0] if self.tokens else 0)
+        self.items = max(len(parts), dataset.tokens // dataset.target.shape[0] if self.tokens else 0)
         self.want = n or max(MADE[recipe.target.kind], min(HELD, len(self.test)))
 
     def _drawn(self, sketch: bool) -> tuple[Tensor, Cond, Cost]:
         """Items of the model or the sketch: as many as wanted, or as ``SECONDS`` allow."""
         asked, chunk = repeat(self.given, self.want), self.loaded.chunk
+        window = self.dataset.target.shape[0] if self.tokens else 0
+        knobs = {"length": window} if self.tokens else {}
         parts: list[Tensor] = []
         meter, begin = Meter(), time.perf_counter()
-        while (done := sum(map(len, parts))) < self.want and (not parts or time.perf_counter() - begin < SECONDS):
+        while (done := sum(map(len, parts))) < self.want and (not parts or time.perf_counter() - begin < self.seconds):
             rows = slice(done, min(done + chunk, self.want))
             cond = {name: values[rows] for name, values in asked.items()}
-            parts.append(draw(self.loaded, rows.stop - done, self.seed + done, cond, sketch))
+            parts.append(draw(self.loaded, rows.stop - done, self.seed + done, cond, sketch, knobs)[:, : window or None])
         seconds, (energy, how) = time.perf_counter() - begin, meter.read()
         width = max(part.shape[1] for part in parts)
         x = torch.cat([torch.nn.functional.pad(p, (0, width - p.shape[1])) if self.tokens else p for p in parts])
@@ -95,6 +100,12 @@ class Bench:
     def drawn(self) -> tuple[Tensor, Cond, Cost]:
         """What the model made, what it was asked for, and what one item costs."""
         return self._drawn(sketch=False)
+
+    def cut(self, n: int) -> None:
+        """Keep the first n that were made, so that several models are judged on equally many."""
+        x, asked, cost = self.drawn
+        self.drawn = x[:n], {name: values[:n] for name, values in asked.items()}, cost
+        self.want = n
 
     @cached_property
     def made(self) -> Evidence:
@@ -140,17 +151,20 @@ class Bench:
         return [str(media.content) for media in self.loaded.codec.decode(x, self.recipe.target)]
 
     def passages(self) -> list[Passage]:
-        """Held-out text in passages with half a context of lead, evenly spread if there is too much of it."""
-        context = self.recipe.target.size("token")
+        """Held-out text in passages with half a context of lead, evenly spread if there is too much of it.
+
+        Where they lie does not depend on the model; how much it may read before them does, as its context is its own.
+        """
+        context, block = self.recipe.target.size("token"), BLOCK * self.dataset.target.size("token")
         part, found = self.dataset.parts["test"], []
         for i, ids in enumerate(self.dataset.documents("test")):
             whole = torch.from_numpy(ids.astype(np.int64))
-            for start in range(0, len(whole), BLOCK * context):
+            for start in range(0, len(whole), block):
                 found.append((i, whole, start))
         every = max(1, -(-sum(len(d) for d in self.dataset.documents("test")) // SCORED))
         passages = []
         for i, whole, start in found[::every]:
-            lead, stop = min(start, context // 2), start + BLOCK * context
+            lead, stop = min(start, context // 2), start + block
             text = self.spelled(whole[None, start:stop])[0]
             cond = {name: values[i : i + 1] for name, values in part.given.items()}
             passages.append(Passage(whole[start - lead : stop], lead, len(text), len(text.encode()), cond))

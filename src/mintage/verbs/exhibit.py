@@ -85,6 +85,12 @@ class Curator:
         released, _ = send_out(self.loaded, as_samples(self.loaded, x, seeds, [{}] * len(x)), "view")
         return [Thing(sample.media.content, words[sample.seed]) for sample in released]
 
+    def row(self, x: Tensor, words: Sequence[str]) -> list[Thing]:
+        """The same in place, an empty frame where a gate held one back."""
+        shown = [self.view(x[i : i + 1], words[i : i + 1]) for i in range(len(x))]
+        back = [Thing(None, say("held back: nearly a copy; {words}", words=own)) for own in words]
+        return [thing[0] if thing else empty for thing, empty in zip(shown, back, strict=True)]
+
     def words(self, asked: Cond, n: int) -> list[str]:
         """What each of the first n was asked for."""
         if "class" not in asked:
@@ -106,9 +112,7 @@ class Curator:
         x = made[list(positions)]
         ratio, place = self.bench.made.extra["copies"].ratio(x)
         words = [say("made; nearest / second nearest {ratio}", ratio=f"{r:.2f}") for r in ratio.tolist()]
-        shown = [self.view(x[i : i + 1], words[i : i + 1]) for i in range(len(x))]
-        held = [Thing(None, say("held back: nearly a copy; {words}", words=w)) for w in words]
-        return [(thing[0] if thing else back, self.real(row)) for thing, back, row in zip(shown, held, place.tolist(), strict=True)]
+        return [(thing, self.real(row)) for thing, row in zip(self.row(x, words), place.tolist(), strict=True)]
 
     def marked(self, things: Sequence[Thing]) -> list[Thing]:
         """Texts with their longest passage of the training text."""
@@ -148,7 +152,6 @@ class Curator:
             (say("family"), recipe.family),
             (say("task"), recipe.task),
             (say("size of an item"), shape),
-            (say("parameters"), f"{int(card.get('parameters', 0)):,}"),
             (say("steps"), f"{int(card.get('steps', recipe.steps)):,} × {recipe.batch}"),
             (say("minutes"), f"{float(card.get('minutes', recipe.minutes)):.2f}"),
             (say("arithmetic"), f"{recipe.dtype}, {recipe.device}, {recipe.threads} " + say("threads")),

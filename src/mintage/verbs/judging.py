@@ -1,18 +1,25 @@
 """What judging keeps ready for a run: its feature net, its training index, and the three live dials.
 
 Each is made once from the train split by a fixed, seeded recipe and kept in ``index/``, which never leaves with an
-export: a judge must not travel with the judged. The dials are the report's own measures on few samples, so they jitter;
-nothing is decided by them but the collapse alarm.
+export: a judge must not travel with the judged. The feature net is also kept in the cache, so that all runs on the same
+data face the very same one, and texts are judged in windows of one length, whatever a family's context is. The dials are
+the report's own measures on few samples, so they jitter; nothing is decided by them but the collapse alarm.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mintage.core.config import to_json
+from mintage.core.errors import StoreError
 from mintage.core.protocols import Codec
 from mintage.core.spec import Recipe
 from mintage.core.store import Run, load_tensors, save_tensors, write_bytes
@@ -21,14 +28,24 @@ from mintage.metrics.kernel import distance, interval
 from mintage.nn.copies import CLOSE, CopySearch
 from mintage.nn.features import VERSION, Features, outline
 from mintage.nn.noise import Noise
-from mintage.verbs.dataset import Dataset
+from mintage.verbs.dataset import Dataset, longest
+from mintage.verbs.inspect import cache_folder
 
 SEED = 0  # of the judge; not the run's, so that all runs on one data set face the same judge
+WINDOW = 129  # tokens of a text that is judged, at most
 TEXTS = 3_000  # training windows from which the views of texts are learned
 REAL = 512  # held-out items behind the dials
 HELD = 2_000  # held-out items that set the guard's limit
 RARE = 0.005  # share of held-out real items that the guard may take for copies
 PART = 4_096  # items whose outlines are made at once
+
+
+def as_judged(dataset: Dataset) -> Dataset:
+    """The data in the form that is judged: texts in windows that do not depend on the family; grids as they are."""
+    if dataset.target.kind == "grid":
+        return dataset
+    window = min(WINDOW, longest(np.diff(dataset.parts["train"].offsets)))
+    return Dataset(dataset.target.at(token=window), dataset.parts)
 
 
 def sampled(dataset: Dataset, split: str, most: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -52,19 +69,32 @@ def sampled(dataset: Dataset, split: str, most: int) -> tuple[Tensor, dict[str, 
 
 
 def features_for(run: Run, dataset: Dataset, recipe: Recipe) -> Features:
-    """The run's feature net, learned now or taken from ``index/``."""
+    """The run's feature net: from ``index/``, else from the cache, else learned now."""
     path = run.index / f"features-{VERSION}.safetensors"
     classes = recipe.cond["class"].vocab if "class" in recipe.cond and recipe.target.kind == "grid" else 0
     features = Features(recipe.target, classes)
-    if path.exists():
-        features.load_state_dict(load_tensors(path))
-        return features.eval()
+    shared = _shared(dataset, recipe, classes)
+    for known in (path, shared):
+        if known.exists():
+            with suppress(StoreError, RuntimeError):  # a damaged one is learned again
+                features.load_state_dict(load_tensors(known))
+                if known is shared:
+                    save_tensors(path, features.state_dict())
+                return features.eval()
     train, given = sampled(dataset, "train", TEXTS if recipe.target.kind == "tokens" else 8_000)
     labels = given.get("class") if classes else None
     bf16 = recipe.dtype == "bfloat16"
     features = Features.fit(recipe.target, train, labels, classes, Noise("features", SEED), bf16=bf16)
     save_tensors(path, features.state_dict())
+    with suppress(StoreError):  # a cache that cannot be written costs seconds, no more
+        save_tensors(shared, features.state_dict())
     return features
+
+
+def _shared(dataset: Dataset, recipe: Recipe, classes: int) -> Path:
+    """Where the feature net of this data at this size lies for all runs."""
+    what = (VERSION, SEED, recipe.data_hash, recipe.codec, to_json(dataset.target), classes)
+    return cache_folder() / "judges" / f"{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:24]}.safetensors"
 
 
 def copies_for(run: Run, dataset: Dataset) -> CopySearch:

@@ -28,7 +28,7 @@ from mintage.core.words import say
 from mintage.nn.noise import Noise
 from mintage.nn.trainer import Clock, Trainer, Training
 from mintage.verbs import parent
-from mintage.verbs.dataset import Dataset, build
+from mintage.verbs.dataset import Dataset, build, longest
 from mintage.verbs.inspect import OPTIONS, Inspection, dataset_hash
 from mintage.verbs.load import build_model, build_task, parent_name
 
@@ -262,11 +262,11 @@ def _widths(recipe: Recipe, wish: Wish, inspection: Inspection, codec: Codec, ma
 
 def fitted(training: Training, lengths: np.ndarray, fixed_batch: bool) -> Training:
     """Windows no longer than nearly all documents, and more of them: padding teaches nothing."""
-    longest = -(-int(np.quantile(lengths, 0.99)) // 8) * 8 + 1
-    if longest >= training.length:
+    most = longest(lengths)
+    if most >= training.length:
         return training
-    batch = training.batch if fixed_batch else training.batch * training.length // longest
-    return replace(training, length=longest, batch=batch)
+    batch = training.batch if fixed_batch else training.batch * training.length // most
+    return replace(training, length=most, batch=batch)
 
 
 def solve(outlined: Outline) -> Plan:

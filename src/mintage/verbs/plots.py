@@ -1,4 +1,4 @@
-"""Small drawings for the report as inline SVG: an interval with its floor and sketch, and curves.
+"""Small drawings for the report as inline SVG: an interval with its floor and sketch, curves, a field of rivals.
 
 Every drawing carries a sentence for those who do not see it, and stands beside a table with the same numbers. Colours
 come from the page's style sheet by class name.
@@ -6,7 +6,8 @@ come from the page's style sheet by class name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 from mintage.core.spec import Score
@@ -15,6 +16,8 @@ from mintage.verbs.evaluate import Line
 
 WIDE, TALL = 240, 30
 CURVE_WIDE, CURVE_TALL = 640, 200
+FIELD_WIDE, FIELD_TALL = 760, 320
+LETTER = 16  # pixels between two names
 
 
 def number(value: float) -> str:
@@ -93,3 +96,89 @@ def curves(line: Sequence[tuple[float, float]], label: str, dots: bool = False) 
     parts += [f'<circle class="made" cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in spots if dots]
     told = escape(label, quote=True)
     return f'<svg class="curves" role="img" aria-label="{told}" viewBox="0 0 {CURVE_WIDE} {CURVE_TALL}">{"".join(parts)}</svg>'
+
+
+def field(
+    rivals: Mapping[str, Sequence[tuple[float, Score]]], floor: Score | None, sketch: Score | None, across: str, words: str
+) -> str:
+    """Rivals by a cost (logarithmic) and by a score with its interval (better is up); several points of one are joined.
+
+    Args:
+        rivals: Name → (cost, score) of each of its points.
+        floor: What held-out items score, a band.
+        sketch: What the sketch scores, a dashed line.
+        across: What the cost is.
+        words: What the drawing shows, for those who do not see it.
+    """
+    points = [(x, score) for own in rivals.values() for x, score in own]
+    scores = [s for s in (*(score for _, score in points), floor) if s is not None]
+    unit = max(floor.high - floor.low, 1e-9) if floor and points[0][1].better == "lower" else 0.0
+    values = [bent(v, unit) for v in (*(v for s in scores for v in (s.low, s.high)), *([sketch.value] if sketch else []))]
+    low, high, better_up = min(values), max(values), points[0][1].better == "higher"
+    logs = [math.log10(max(x, 1e-9)) for x, _ in points]
+    left, right, top, bottom = 64.0, FIELD_WIDE - 120.0, 14.0, FIELD_TALL - 44.0
+
+    def at(x: float, value: float) -> tuple[float, float]:
+        part = (math.log10(max(x, 1e-9)) - min(logs)) / (max(logs) - min(logs)) if max(logs) > min(logs) else 0.5
+        share = (bent(value, unit) - low) / ((high - low) or 1.0)
+        return left + 20 + (right - left - 40) * part, bottom - (bottom - top) * (share if better_up else 1 - share)
+
+    ticks = [unit * math.sinh(t) if unit else t for t in (low, (low + high) / 2, high)]
+    parts = _ground(at, ticks, floor, sketch, (left, right))
+    for name, own in rivals.items():
+        spots = [at(x, score.value) for x, score in own]
+        if len(spots) > 1:
+            parts.append(f'<polyline class="curve" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in spots)}"/>')
+        for (x, y), (cost, score) in zip(spots, own, strict=True):
+            ends = [at(cost, end)[1] for end in (score.low, score.high)]
+            parts.append(f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}"/>')
+            parts.append(f'<circle class="made" cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{escape(name)}</title></circle>')
+    parts += _names([(*at(own[-1][0], own[-1][1].value), name) for name, own in rivals.items()])
+    for x in sorted({min(x for x, _ in points), max(x for x, _ in points)}):
+        parts.append(f'<text x="{at(x, low)[0]:.1f}" y="{FIELD_TALL - 24}" text-anchor="middle">{number(x)}</text>')
+    parts.append(f'<text x="{(left + right) / 2:.0f}" y="{FIELD_TALL - 6}" text-anchor="middle">{escape(across)} →</text>')
+    told = "; ".join(f"{name}: {', '.join(f'{number(x)}: {number(s.value)}' for x, s in own)}" for name, own in rivals.items())
+    label = escape(f"{words} {told}", quote=True)
+    return f'<svg class="field" role="img" aria-label="{label}" viewBox="0 0 {FIELD_WIDE} {FIELD_TALL}">{"".join(parts)}</svg>'
+
+
+def bent(value: float, unit: float) -> float:
+    """A value on an axis that is straight near 0 and logarithmic from ``unit`` on; straight all along without a unit."""
+    return math.asinh(value / unit) if unit else value
+
+
+def _ground(
+    at: Callable[[float, float], tuple[float, float]],
+    ticks: Sequence[float],
+    floor: Score | None,
+    sketch: Score | None,
+    sides: tuple[float, float],
+) -> list[str]:
+    """What the rivals stand on: grid lines, the band of held-out items, the line of the sketch."""
+    (left, right), parts, beside = sides, [], list[tuple[float, float, str]]()
+    for value in ticks:
+        _, y = at(1.0, value)
+        parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>')
+    if floor:
+        ends = sorted(at(1.0, end)[1] for end in (floor.low, floor.high))
+        tall = max(2.0, ends[1] - ends[0])
+        parts.append(f'<rect class="floor" x="{left}" y="{ends[0]:.1f}" width="{right - left}" height="{tall:.1f}"/>')
+        beside.append((right, sum(ends) / 2, say("held out")))
+    if sketch:
+        _, y = at(1.0, sketch.value)
+        parts.append(f'<line class="dashed" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        beside.append((right, y, say("sketch")))
+    return parts + _names(beside, "")
+
+
+def _names(spots: Sequence[tuple[float, float, str]], kind: str = "name") -> list[str]:
+    """Names beside their points, moved apart where they would cover each other."""
+    placed: list[tuple[float, float]] = []
+    parts = []
+    for x, y, name in sorted(spots, key=lambda spot: spot[1]):
+        while any(abs(x - other) < 9 * len(name) + 40 and y - near < LETTER for other, near in placed):
+            y += 2
+        placed.append((x, y))
+        parts.append(f'<text class="{kind}" x="{x + 10:.1f}" y="{y + 4:.1f}">{escape(name)}</text>')
+    return parts

@@ -306,10 +306,16 @@ def render(report: Report, exhibit: Exhibit) -> str:
         + section(say("How it was made"), "", facts)
         + tag("footer", escape(limits))
     )  # fmt: skip
+    return document(title, body)
+
+
+def document(title: str, body: str, kind: str = "") -> str:
+    """A page from its body, with nothing to load; ``kind`` is the class of the whole."""
     style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+    page = tag("body", tag("main", body), kind=kind)
     return (
         f'<!doctype html>\n<html lang="{language()}"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{style}</style></head><body><main>{body}</main></body></html>\n"
+        f"<title>{escape(title)}</title><style>{style}</style></head>{page}</html>\n"
     )

@@ -69,10 +69,15 @@ def identity(recipe: Recipe) -> dict[str, Any]:
     return {key: to_json(recipe)[key] for key in keys}
 
 
-def find_place(folder: Path, name: str, recipe: Recipe) -> tuple[Run, Recipe | None, Recipe]:
-    """The run that this recipe belongs to: (run, its frozen recipe if it exists, recipe with a parent if data changed)."""
+def plain(name: str, folder: Path) -> None:
+    """Refuse a name that leads out of the folder of runs."""
     if not Path(name).parts or Path(name).is_absolute() or ".." in Path(name).parts:
         raise UsageError(say("--name {name}: the run would lie outside of {folder}; give a plain name.", name=name, folder=folder))
+
+
+def find_place(folder: Path, name: str, recipe: Recipe) -> tuple[Run, Recipe | None, Recipe]:
+    """The run that this recipe belongs to: (run, its frozen recipe if it exists, recipe with a parent if data changed)."""
+    plain(name, folder)
     for number in range(1, 1000):
         run = Run(folder / (name if number == 1 else f"{name}-{number}"))
         if not run.recipe.exists():
