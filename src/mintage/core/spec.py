@@ -108,7 +108,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Phase:
-    """One kind of update. ``trains`` names submodules ("" = all); ``start``/``stop`` are shares of the training."""
+    """One kind of update. ``trains`` names submodules ("" = all); ``start``/``stop`` are shares of the training.
+
+    ``betas`` are AdamW's memories of the gradient and of its square; a game between networks wants none of the first.
+    """
 
     name: str
     trains: tuple[str, ...] = ("",)
@@ -117,6 +120,7 @@ class Phase:
     stop: float = 1.0
     optim: str = "muon"
     lr: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.95)
 
 
 @dataclass(frozen=True)
@@ -134,16 +138,12 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Sample:
-    """One made thing on its way out, with what is needed to say how it was made.
-
-    ``model`` replaces parts of the run's card on its label, where a member of a mixture made it.
-    """
+    """One made thing on its way out, with what is needed to say how it was made."""
 
     media: Media
     seed: int
     content_hash: str
     given: Mapping[str, str] = field(default_factory=dict)
-    model: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

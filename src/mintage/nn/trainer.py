@@ -10,6 +10,7 @@ so the state below plus the step number is all that a resume needs. It knows no 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -44,7 +45,6 @@ class Training:
         decay: Share of a phase that decays to zero.
         clip: Largest gradient norm.
         repair: Share of batches that repaint, for grids.
-        average: Mean of so many last snapshots, if held-out items prove it better; 0 leaves it out.
         steps: Fixed number of steps; 0 = solved from the minutes.
     """
 
@@ -58,7 +58,6 @@ class Training:
     decay: Annotated[float, SHARE] = 0.5
     clip: Annotated[float, Within(1e-6, 1e6)] = 1.0
     repair: Annotated[float, SHARE] = 0.2
-    average: Annotated[int, Within(0, 16)] = 0
     steps: int = 0
 
 
@@ -120,11 +119,12 @@ class _Lane:
 
 def owned(model: nn.Module, phase: Phase) -> list[tuple[str, nn.Parameter]]:
     """The parameters that a phase trains."""
-    return [
-        (name, p)
-        for name, p in model.named_parameters()
-        if any(part == "" or name == part or name.startswith(part + ".") for part in phase.trains)
-    ]
+    return [(name, p) for name, p in model.named_parameters() if any(_within(name, part) for part in phase.trains)]
+
+
+def _within(name: str, part: str) -> bool:
+    """Is this parameter or buffer the part of the model, or in it? "" is all of it."""
+    return part == "" or name == part or name.startswith(part + ".")
 
 
 class Trainer:
@@ -137,6 +137,7 @@ class Trainer:
         self.model, self.training, self.clock, self.seed, self.device = model, training, clock, seed, device
         self.dtype = getattr(torch, dtype)
         self.salt, self.lr_factor = 0, 1.0  # changed by a rollback
+        self.seconds: dict[str, float] = {}  # what each phase took in the last step
         self.lanes = [self._lane(phase) for phase in model.phases]  # type: ignore[union-attr]
         self.half_lives()
 
@@ -144,7 +145,7 @@ class Trainer:
         params = owned(self.model, phase)
         t = self.training
         optimiser = Optimiser(
-            params, kind=phase.optim, lr=t.lr * phase.lr, weight_decay=t.weight_decay, side=t.side, dtype=self.dtype
+            params, phase.optim, t.lr * phase.lr, t.weight_decay, side=t.side, betas=phase.betas, dtype=self.dtype
         )
         return _Lane(phase, params, optimiser, Ema(params))
 
@@ -172,6 +173,7 @@ class Trainer:
             Diverged: Something was not finite; no weight of that phase was changed.
         """
         progress, found = self.clock.progress(step), dict[str, float]()
+        self.seconds = {}
         for lane in self.lanes:
             phase = lane.phase
             if not phase.start <= progress < phase.stop or step % phase.every:
@@ -180,7 +182,9 @@ class Trainer:
                 self._enter(lane)
             noise = Noise("train", self.seed, step, phase.name, self.salt)
             local = (progress - phase.start) / (phase.stop - phase.start)
+            begin = time.perf_counter()
             found |= self._update(lane, batch_of(noise.fork("batch")), local, noise)
+            self.seconds[phase.name] = time.perf_counter() - begin
         return found
 
     def step_phase(self, lane: _Lane, step: int, batch_of: Callable[[Noise], Batch]) -> None:
@@ -219,12 +223,12 @@ class Trainer:
 
     def averaged(self) -> dict[str, Tensor]:
         """All weights and buffers, with averages where a phase has begun, without what only training needs."""
-        scaffold = tuple(f"{name}." for name in getattr(self.model, "scaffold", ()))
-        weights = {n: t.detach() for n, t in self.model.state_dict().items() if not n.startswith(scaffold)}
+        scaffold = tuple(getattr(self.model, "scaffold", ()))
+        weights = {name: tensor.detach() for name, tensor in self.model.state_dict().items()}
         for lane in self.lanes:
             if lane.done:
                 weights |= lane.ema.weights()
-        return weights
+        return {name: tensor for name, tensor in weights.items() if not any(_within(name, part) for part in scaffold)}
 
     def state(self) -> dict[str, Tensor]:
         """Everything a resume needs beside the step number."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from mintage.core.config import pick, to_json
+from mintage.core.config import pick
 from mintage.core.errors import InterruptedRun, TrainingError
 from mintage.core.events import On
 from mintage.core.machine import Meter
@@ -32,7 +32,7 @@ from mintage.core.store import (
 from mintage.core.words import say
 from mintage.nn.noise import Noise
 from mintage.nn.trainer import Clock, Diverged, Trainer, Training
-from mintage.verbs import averages, journal, plan
+from mintage.verbs import journal, plan
 from mintage.verbs.dataset import Dataset
 from mintage.verbs.interrupt import Interrupt
 from mintage.verbs.load import build_model, build_task, fill, parent_name, save_model
@@ -138,7 +138,6 @@ class Session:
         saved = self.begun + CHECKPOINT_SECONDS
         with Interrupt() as interrupt, self.tracker.profiler():
             while self.trainer.lanes and self.step < self.clock.steps:
-                begin = time.perf_counter()
                 try:
                     losses = self.trainer.step(
                         self.step,
@@ -148,7 +147,7 @@ class Session:
                     self._rollback()
                     continue
                 now = time.perf_counter()
-                self._learn_cost(losses, now - begin)
+                self._learn_cost()
                 self.step += 1
                 self.tracker.profile_step()
                 self._at_fixed_steps()
@@ -167,16 +166,16 @@ class Session:
                         say("Stopped at step {step} and saved; the same command goes on from here.", step=self.step)
                     )
 
-    def _learn_cost(self, losses: Mapping[str, float], seconds: float) -> None:
-        for name in {key.split(".")[0] for key in losses}:
+    def _learn_cost(self) -> None:
+        for name, seconds in self.trainer.seconds.items():
             self.costs[name] = 0.95 * self.costs.get(name, seconds) + 0.05 * seconds
 
     def _speak(self, losses: Mapping[str, float]) -> None:
-        left = self._left()
+        left, phases = self._left(), [lane.phase for lane in self.trainer.lanes]
         data = {
             "step": self.step, "steps": self.clock.steps, "progress": round(self.clock.progress(self.step), 5),
             "elapsed": round(self.elapsed, 2), "left": round(left, 1), "losses": {k: round(v, 6) for k, v in losses.items()},
-            "speed": round(self.recipe.batch / max(1e-9, max(self.costs.values())), 1),
+            "speed": round(self.recipe.batch / plan.seconds_at(phases, self._known(), self.clock.progress(self.step - 1)), 1),
         }  # fmt: skip
         self.tracker.say("step", "", **data)
 
@@ -202,11 +201,8 @@ class Session:
             if before < quarter / 4 <= after and quarter not in self.checked and not self.training.steps:
                 self.checked.add(quarter)
                 self._forecast(quarter)
-        if (mark := int(after * MARKS)) != int(before * MARKS):
-            if self.training.average and all(lane.done for lane in self.trainer.lanes):
-                averages.keep_snapshot(self.run_.checkpoints, mark, self.trainer.averaged())
-            if isinstance(self.model, Scores):
-                self._score()
+        if int(before * MARKS) != int(after * MARKS) and isinstance(self.model, Scores):
+            self._score()
         if self.step == self.trainer.trunk():
             self.run_.save_checkpoint(self.step, self.trainer.state(), keep="trunk")
 
@@ -315,10 +311,10 @@ class Session:
 
     def _facts(self) -> dict[str, Any]:
         energy, how = self.meter.read()
-        parts = self.dataset.parts
+        parts, kept = self.dataset.parts, self.trainer.averaged()  # without what only training needs
         return {
             "steps": self.step, "minutes": round(self.elapsed / 60, 4), "energy_wh": round(energy, 4), "energy_how": how,
-            "parameters": sum(p.numel() for p in self.shadow.parameters()),
+            "parameters": sum(p.numel() for n, p in self.shadow.named_parameters() if n in kept),
             "alarms": [{key: row[key] for key in ("step", "reason", "change")} for row in self.story.alarms],
             "data": {"train": len(parts["train"]), "held_out": len(parts["holdout"]) + len(parts["test"])},
         }  # fmt: skip
@@ -338,13 +334,8 @@ class Session:
                         step=best["step"],
                     ),
                 )
-        facts = self._facts()
-        if self.training.average:
-            choice = averages.choose(model, self.run_.checkpoints, self.training.average, self.previewer)
-            facts["average"] = to_json(choice)
-            self.tracker.say("warning", str(choice))
         if isinstance(model, Calibrates):
             model.calibrate(self.dataset.settling(), self.dataset.held())
         self.previewer.keep_index()
-        save_model(self.run_.model, self.recipe, model.state_dict(), self.sketch, facts)
+        save_model(self.run_.model, self.recipe, model.state_dict(), self.sketch, self._facts())
         write_json(self.run_.path / "finished.json", {"step": self.step, "minutes": self.elapsed / 60})
