@@ -6,7 +6,7 @@ import pytest
 
 from mintage.core.spec import Score, Verdict
 from mintage.verbs.evaluate import GAIN, Line, Report
-from mintage.verbs.ranking import Entry, ahead, grid, outcome, winners
+from mintage.verbs.ranking import Entry, ahead, grid, leads, measure, outcome, winners
 
 
 def entry(label, word="gold", ms=1.0, **numbers):
@@ -76,6 +76,10 @@ def test_texts_are_told_apart_by_the_gain_over_the_sketch():
     a = entry("rnn", gain=(0.10, 0.01), bits=(2.0, 0.2), kernel=(0.5, 0.01))
     b = entry("gpt", gain=(0.15, 0.01), bits=(1.95, 0.2), kernel=(0.6, 0.01))
     assert outcome([a, b], "gpt", 1).winner == "gpt"
+    assert leads(b, [a, b], GAIN)
+    assert not leads(b, [a, b], "bits per byte"), "those intervals overlap"
+    assert leads(a, [a, b], "kernel distance")
+    assert measure(b.report).sketch.value == 0
     assert ahead(b.report, entry("masked", kernel=(0.9, 0.01)).report, "real"), "without a likelihood, the distance decides"
 
 

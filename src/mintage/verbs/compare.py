@@ -27,7 +27,7 @@ from mintage.verbs import plan
 from mintage.verbs.evaluate import assess, bench_of
 from mintage.verbs.evidence import Bench
 from mintage.verbs.inspect import OPTIONS, Inspection, dataset_hash, inspect
-from mintage.verbs.ranking import Entry, Outcome, line_of, outcome
+from mintage.verbs.ranking import Entry, Outcome, measure, outcome
 from mintage.verbs.train import Trained, plain, train
 
 SECONDS = 30.0  # of drawing, at most; three times a single report's, because all are cut to the slowest
@@ -138,6 +138,7 @@ def compare(
         )
     )
     places = {c.label: trained(c, folder, inspection, on) for c in entered.contestants}
+    on(Event("done", "compare", say("All are trained; now one judge for all of them.")))
     benches = bench(places, seed, on)
     entries = judge(entered.contestants, benches, on)
     result = Comparison(
@@ -262,7 +263,7 @@ def judge(contestants: Sequence[Contestant], benches: Mapping[str, Bench], on: O
 def budgets(folder: Path, result: Comparison) -> dict[str, dict[str, Score]]:
     """What the same families reached at other minutes, each trained from nothing for them; this one included."""
     mine = read_json(folder / "settings.json")
-    found = {result.minutes: {e.label: line.made for e in result.entries if (line := line_of(e.report, "real"))}}
+    found = {result.minutes: {e.label: line.made for e in result.entries if (line := measure(e.report))}}
     for path in folder.parent.glob("*/report.json"):
         settings = path.with_name("settings.json")
         if path.parent == folder or not settings.exists():

@@ -22,7 +22,7 @@ from mintage.verbs.evidence import Bench
 from mintage.verbs.exhibit import Curator, Thing
 from mintage.verbs.generate import draw
 from mintage.verbs.plots import field, ranged
-from mintage.verbs.ranking import COST, DECIDE, HEADS, Entry, cell, columns, line_of, spelled
+from mintage.verbs.ranking import COST, HEADS, Entry, cell, columns, leads, line_of, measure, spelled
 from mintage.verbs.report import asks, document, passage, picture, section, table, tag
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 COLUMNS_SHOWN = 12  # pictures in a row
 TEXTS_SHOWN, LENGTH = 2, 220  # texts of a family, and their tokens
-COUNTED = {COST, "bits per byte", *(name for names in DECIDE.values() for name in names)}  # they decide a question
 
 
 def write(path: Path, result: Comparison, benches: Sequence[Bench]) -> None:
@@ -150,8 +149,7 @@ def numbers(result: Comparison) -> str:
         path = escape(os.path.relpath(entry.report.path, Path(result.path).parent), quote=True)
         word = tag("small", escape(say(entry.report.verdict.word.capitalize())))
         first = f'<th scope="row"><a href="{path}">{escape(entry.label)}</a>{word}</th>'
-        won = {q: result.outcome.by_question.get(q) == entry.label for q in groups}
-        cells = [value(cell(entry.report, name), name, won[q]) for q, own in groups.items() for name in own]
+        cells = [value(cell(entry.report, name), name, leads(entry, entries, name)) for name in names]
         body.append(tag("tr", first + "".join(cells)))
     for label, part in ((say("held out"), "floor"), (say("sketch"), "sketch")):
         cells = [value(cell(entries[0].report, name, part), name, False) for name in names]
@@ -166,11 +164,11 @@ def numbers(result: Comparison) -> str:
 
 
 def value(score: Score | None, name: str, bold: bool) -> str:
-    """A cell: the number, its interval below; bold where it decided the question for this row."""
+    """A cell: the number, its interval below; bold where it is ahead of all others."""
     if score is None:
         return tag("td", "")
     text = spelled(score.value, name)
-    main = tag("b", text) if bold and name in COUNTED else text
+    main = tag("b", text) if bold else text
     if score.low == score.high:
         return tag("td", main)
     return tag("td", main + tag("small", f"{spelled(score.low, name)} … {spelled(score.high, name)}"))
@@ -180,7 +178,7 @@ def field_of(result: Comparison) -> str:
     """Quality beside cost."""
     rivals = {}
     for entry in order(result):
-        line, cost = line_of(entry.report, "real"), entry.report.line(COST)
+        line, cost = measure(entry.report), entry.report.line(COST)
         if line and cost:
             rivals[entry.label] = [(cost.made.value, line.made)]
             beside = line
@@ -201,7 +199,7 @@ def over_minutes(result: Comparison) -> str:
     series = {label: points for label, points in series.items() if points}
     if not series:
         return ""
-    line = next(line for entry in result.entries if (line := line_of(entry.report, "real")))
+    line = next(line for entry in result.entries if (line := measure(entry.report)))
     words = say(
         "{name} by minutes of training. Every point is a training of its own from nothing, not one that went on.",
         name=say(line.made.name),

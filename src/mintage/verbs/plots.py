@@ -116,12 +116,12 @@ def field(
     values = [bent(v, unit) for v in (*(v for s in scores for v in (s.low, s.high)), *([sketch.value] if sketch else []))]
     low, high, better_up = min(values), max(values), points[0][1].better == "higher"
     logs = [math.log10(max(x, 1e-9)) for x, _ in points]
-    left, right, top, bottom = 64.0, FIELD_WIDE - 120.0, 14.0, FIELD_TALL - 44.0
+    left, right, top, bottom = 64.0, FIELD_WIDE - 130.0, 14.0, FIELD_TALL - 44.0
 
     def at(x: float, value: float) -> tuple[float, float]:
         part = (math.log10(max(x, 1e-9)) - min(logs)) / (max(logs) - min(logs)) if max(logs) > min(logs) else 0.5
         share = (bent(value, unit) - low) / ((high - low) or 1.0)
-        return left + 20 + (right - left - 40) * part, bottom - (bottom - top) * (share if better_up else 1 - share)
+        return left + 20 + (right - left - 110) * part, bottom - (bottom - top) * (share if better_up else 1 - share)
 
     ticks = [unit * math.sinh(t) if unit else t for t in (low, (low + high) / 2, high)]
     parts = _ground(at, ticks, floor, sketch, (left, right))

@@ -29,7 +29,7 @@ COST = "ms per item"
 CHEAPER = 1.5  # times as cheap an item must be before its cost is called lower: timings jitter
 SHARES = {"two-sample accuracy", "recall", "coverage", "copies", *DECIDE["obeys"]}
 COLUMNS = {
-    "real": ("bits per byte", *HEADLINES),
+    "real": ("bits per byte", GAIN, *HEADLINES),
     "varied": ("recall", "coverage"),
     "its own": ("copies",),
     "obeys": DECIDE["obeys"],
@@ -38,6 +38,7 @@ COLUMNS = {
 
 
 HEADS = {  # short names for the heads of columns
+    GAIN: "gained on the sketch",
     "training minutes": "minutes trained",
     "training Wh": "Wh of training",
     "ms per item": "ms each",
@@ -116,6 +117,22 @@ def line_of(report: Report, question: str) -> Line | None:
     """The number that stands for a question in a sentence."""
     lines = (report.line(name) for name in COLUMNS[question])
     return next((line for line in lines if line), None)
+
+
+def leads(entry: Entry, entries: Sequence[Entry], name: str) -> bool:
+    """Whether an entry is better than all others on one number beyond the intervals."""
+    others = [e.report for e in entries if e is not entry]
+    if name == COST:
+        return all(cheaper(entry.report, other) for other in others)
+    mine, theirs = entry.report.line(name), [line for other in others if (line := other.line(name))]
+    counts = any(name in names for names in DECIDE.values()) or name == "bits per byte"
+    return bool(mine and theirs and counts) and all(beats(mine.made, line.made) == 1 for line in theirs if mine)
+
+
+def measure(report: Report) -> Line | None:
+    """What stands for "real" in a drawing: for texts what was gained over the sketch, which scores 0."""
+    gain = report.line(GAIN)
+    return Line("real", gain.made, None, Score(GAIN, 0.0, 0.0, 0.0, "higher")) if gain else line_of(report, "real")
 
 
 def outcome(entries: Sequence[Entry], default: str, minutes: float) -> Outcome:
