@@ -1,10 +1,12 @@
-"""The decoder sees no future, the cache and the single stream tell what the plain network tells, and decoding obeys its knobs."""
+"""The decoder sees no future, the stream tells what the plain network tells, guesses change nothing, and decoding obeys its knobs."""
 
+import numpy as np
 import pytest
 import torch
 
 from mintage.core.spec import BOS, EOS, Batch, Spec
 from mintage.families import gpt
+from mintage.nn.counts import Mixed
 from mintage.nn.noise import Noise
 from mintage.nn.stream import Stream
 from mintage.nn.trainer import Clock, Trainer, Training
@@ -41,16 +43,27 @@ def test_no_token_sees_its_future(model):
 
 
 @torch.inference_mode()
-def test_cache_and_stream_tell_what_the_network_tells(model):
-    x = batch(Noise("y"), 1).x
-    plain = model.net(x)[0]
-    cache, alone = model.net.cache(1), model.net.cache(1)
-    stream = Stream(model.net, None, alone)
-    for t in range(x.shape[1] - 1):
-        cached = model.net(x[:, t : t + 1], None, cache)[0, 0]
-        streamed = torch.from_numpy(stream(int(x[0, t])))
-        assert torch.allclose(cached, plain[t], atol=1e-4)
-        assert torch.allclose(streamed, plain[t], atol=1e-4)
+def test_streams_tell_what_the_network_tells(model):
+    x = batch(Noise("y"), 1).x[0, :-1].tolist()
+    plain = model.net(torch.tensor([x]))[0].numpy()
+    for several in (False, True):
+        one, some = Stream(model.net, None, several), Stream(model.net, None, several)
+        assert np.allclose([one.read([token])[0] for token in x], plain, atol=1e-4)
+        assert np.allclose(some.read(x[:9], 9), plain[:9], atol=1e-4)
+        some.read([7, 8, 9], 3)
+        some.unread(3)
+        assert np.allclose(some.read(x[9:20], 2), plain[18:20], atol=1e-4), "what was unread has left a trace"
+
+
+def test_guesses_change_nothing_but_the_time(model, monkeypatch):
+    ahead = [sampled(model, seed, length=90) for seed in range(4)]
+    taken = []
+    unread = Mixed.unread
+    monkeypatch.setattr(Mixed, "unread", lambda self, n: (taken.append(n), unread(self, n)))
+    assert sampled(model, 0, length=90) == ahead[0]
+    assert 0 < len(taken) < 90, "some guesses are taken back, some hold"
+    monkeypatch.setattr("mintage.nn.counts.AHEAD", 0)
+    assert [sampled(model, seed, length=90) for seed in range(4)] == ahead
 
 
 def sampled(model, seed, **knobs):

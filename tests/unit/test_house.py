@@ -117,7 +117,7 @@ FLAGS = {
     "make": {"--minutes", "--family", "--size", "--seed", "--name", "--from", "-o", "--dry-run", "--runs", "--json", "--quiet", "-q", "--verbose"},
     "inspect": {"-o", "--json", "--quiet", "-q", "--verbose"},
     "train": {"--family", "--task", "--minutes", "--size", "--seed", "--name", "--from", "-o", "--dry-run", "--profile", "--runs", "--json", "--quiet", "-q", "--verbose"},
-    "generate": {"-n", "--seed", "--prompt", "--given", "--out", "-o", "--runs", "--json", "--quiet", "-q", "--verbose"},
+    "generate": {"-n", "--seed", "--prompt", "--given", "--out", "--with", "-o", "--runs", "--json", "--quiet", "-q", "--verbose"},
     "evaluate": {"--seed", "--gate", "--runs", "--json", "--quiet", "-q", "--verbose"},
     "compare": {"--families", "--minutes", "--size", "--seed", "--name", "-o", "--runs", "--json", "--quiet", "-q", "--verbose"},
     "verify": {"--json", "--verbose"},

@@ -138,12 +138,16 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Sample:
-    """One made thing on its way out, with what is needed to say how it was made."""
+    """One made thing on its way out, with what is needed to say how it was made.
+
+    ``model`` replaces parts of the run's card on its label, where a member of a mixture made it.
+    """
 
     media: Media
     seed: int
     content_hash: str
     given: Mapping[str, str] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -18,7 +18,8 @@ from mintage.core.config import Within
 from mintage.core.errors import UsageError
 from mintage.core.spec import Spec, Specs
 from mintage.core.words import say
-from mintage.nn.decode import Knobs, Read, Window
+from mintage.nn.decode import Knobs, Reader
+from mintage.nn.stream import Recomputed, Stream
 from mintage.nn.transformer import Decoder
 from mintage.nn.writer import Writer
 
@@ -94,6 +95,6 @@ class Model(Writer):
         """See `sizes`."""
         return sizes(n, minutes, speed)
 
-    def reader(self, given: Tensor | None, rows: int, cached: bool) -> Read:
-        """See `Window`."""
-        return Window(self.net, given, rows, cached)
+    def reader(self, given: Tensor | None, cached: bool) -> Reader:
+        """See `Stream`."""
+        return Stream(self.net, given, several=self.counts is not None) if cached else Recomputed(self.net, given)

@@ -16,6 +16,9 @@ from torch import Tensor
 
 from mintage.core.spec import PAD, Batch, Cond, Phase, Spec, Specs
 from mintage.nn.components import Components
+from mintage.nn.counts import Counting
+from mintage.nn.decode import Knobs as Drawing
+from mintage.nn.decode import decode
 from mintage.nn.ngram import Ngram
 from mintage.nn.noise import Noise
 from mintage.nn.settled import Settled
@@ -132,7 +135,8 @@ class Model(Settled):
         """Grids at once, [B, ...]; texts as they grow, [B, t], from ``prompt`` if there is one."""
         if self.target.kind == "tokens":
             length = int(knobs.get("length") or self.target.shape[0])
-            yield from self.ngram.sample(noise, length, float(knobs.get("temperature", 1.0)), cond.get("prompt"))
+            own = Drawing.of({"temperature": 1.0, **knobs}, length)
+            yield from decode(lambda row: Counting(self.ngram), noise, own, cond.get("prompt"))
         else:
             x = self.components.sample(self._group(cond, noise.rows), noise)
             yield x.clamp(-1, 1).view(noise.rows, *self.target.shape)

@@ -18,9 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mintage.core.spec import BOS, EOS, PAD
-from mintage.nn.noise import Noise
-
 Array = np.ndarray
 Fact = tuple[Array, ...]  # count, total, types, lost
 DISCOUNTS = (0.1, 0.3, 0.5, 0.7, 0.85, 0.95)
@@ -51,7 +48,7 @@ def _find(level: _Level, parent: Array, token: Array, vocab: int) -> Array:
 
 
 class Ngram:
-    """An n-gram model over ids 0 … vocab - 1; `fit`, then `log_prob` and `sample`."""
+    """An n-gram model over ids 0 … vocab - 1; `fit`, then `log_prob`; `follow` and `following` to write with it."""
 
     def __init__(self, vocab: int, seen: int = SEEN) -> None:
         """Nothing is known yet; n-grams that occur fewer than `seen` times will not be kept."""
@@ -177,14 +174,17 @@ class Ngram:
 
     def following(self, nodes: Sequence[int]) -> Array:
         """Distribution after a context given as its n-gram numbers, shortest first. [V]"""
-        p = np.full(self.vocab, 1 / self.vocab)
-        for level, node, d, s in zip(self.levels, nodes, self.discount, self.strength, strict=False):
-            if node < 0 or level.total[node] <= 0:
-                break
-            total, part = level.total[node] + s, slice(level.start[node], level.start[node + 1])
-            p *= (s + level.lost[node] + d * level.types[node]) / total
-            p[level.token[part]] += np.maximum(level.count[part] - d, 0) / total
-        return p
+        known = [node >= 0 and level.total[node] > 0 for level, node in zip(self.levels, nodes, strict=False)]
+        depth = [*known, False].index(False)
+        share, tokens, parts = 1.0, [], []  # what the longer contexts leave to the shorter ones
+        for n in range(depth - 1, -1, -1):
+            level, node, d, s = self.levels[n], nodes[n], self.discount[n], self.strength[n]
+            kept, scale = slice(level.start[node], level.start[node + 1]), share / (level.total[node] + s)
+            tokens.append(level.token[kept])
+            parts.append(np.maximum(level.count[kept] - d, 0) * scale)
+            share = (s + level.lost[node] + d * level.types[node]) * scale
+        counted = np.bincount(np.concatenate(tokens), np.concatenate(parts), self.vocab)
+        return np.asarray(counted + share / self.vocab)
 
     def follow(self, nodes: Sequence[int], token: int) -> list[int]:
         """The n-gram numbers after one more token: the empty one, then one of each length."""
@@ -194,40 +194,6 @@ class Ngram:
             at = low + int(level.token[low:high].searchsorted(token))
             found.append(at if at < high and level.token[at] == token else -1)
         return found
-
-    def sample(
-        self, noise: Noise, length: int, temperature: float = 1.0, prompt: Tensor | None = None, every: int = 64
-    ) -> Iterator[Tensor]:
-        """Continue one row a stream of `noise`, from `prompt` [B, P] or from bos.
-
-        Yields:
-            Growing ids [B, P + t], the prompt first, PAD after eos; the last is final.
-        """
-        start = torch.full((noise.rows, 1), BOS) if prompt is None else prompt
-        rows = [[int(t) for t in row if t != PAD] or [BOS] for row in start.tolist()]
-        states = []
-        for row in rows:
-            nodes = [0]
-            for token in row:
-                nodes = self.follow(nodes, token)
-            states.append(nodes)
-        left = start[:, :0] if prompt is None else start
-        out = torch.full((noise.rows, length), PAD)
-        done = torch.zeros(noise.rows, dtype=torch.bool)
-        banned = [PAD, BOS]
-        for t in range(length):
-            p = np.stack([self.following(nodes) for nodes in states])
-            p[:, banned] = 0
-            drawn = noise.choose(torch.from_numpy(np.log(p + 1e-300) / max(temperature, 1e-4)))
-            drawn[done] = PAD
-            out[:, t] = drawn
-            done |= drawn == EOS
-            states = [self.follow(nodes, w) for nodes, w in zip(states, drawn.tolist(), strict=True)]
-            if done.all() or t == length - 1:
-                break
-            if t % every == every - 1:
-                yield torch.cat([left, out[:, : t + 1]], 1)
-        yield torch.cat([left, out[:, : t + 1]], 1)
 
     def state(self) -> dict[str, Tensor]:
         """Everything, as tensors by flat name."""

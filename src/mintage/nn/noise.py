@@ -13,8 +13,12 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+BLOCK = 256  # points that a chooser draws at once
 
 
 def _seed_of(path: tuple[object, ...]) -> int:
@@ -44,6 +48,10 @@ class Noise:
     def fork(self, *key: object) -> Noise:
         """An independent noise under this one."""
         return Noise(*self._path, *key, rows=self._seeds)
+
+    def row(self, b: int) -> Noise:
+        """The noise of one row alone."""
+        return Noise(*self._path, rows=self._seeds[b : b + 1])
 
     def _generators(self) -> Iterator[torch.Generator]:
         self._draws += 1
@@ -84,7 +92,7 @@ class Noise:
         return self.uniform(shape) < p
 
     def choose(self, logits: Tensor) -> Tensor:
-        """One id a row, drawn in proportion to exp(logits). [B, V] → [B]. A token watermark would enter here."""
+        """One id a row, drawn in proportion to exp(logits). [B, V] → [B]"""
         total = logits.double().softmax(-1).cumsum(-1)
         point = self.uniform((logits.shape[0], 1)).double() * total[:, -1:]
         ids: Tensor = torch.searchsorted(total, point, right=True).clamp_(max=logits.shape[-1] - 1).squeeze(-1)
@@ -109,6 +117,9 @@ class _Between(Noise):
         super().__init__(*first._path, rows=first._seeds)
         self._first, self._second, self._t = first, second, t
 
+    def row(self, b: int) -> Noise:
+        return _Between(self._first.row(b), self._second.row(b), self._t)
+
     def fork(self, *key: object) -> Noise:
         return _Between(self._first.fork(*key), self._second.fork(*key), self._t)
 
@@ -122,3 +133,22 @@ class _Between(Noise):
 
     def integers(self, low: int, high: int, shape: Sequence[int]) -> Tensor:
         return (low + self.uniform(shape) * (high - low)).long()
+
+
+class Chooser:
+    """Draws the ids of one row: the id at a place depends on its logits and the row's seed alone, however often it is asked.
+
+    A token watermark would enter here.
+    """
+
+    def __init__(self, noise: Noise) -> None:
+        """``noise`` has one row."""
+        self._noise = noise.fork("points")
+        self._points: list[float] = []
+
+    def __call__(self, logits: NDArray[np.float32], at: int) -> int:
+        """An id for place ``at``, drawn in proportion to exp(logits). [V]"""
+        while at >= len(self._points):
+            self._points += self._noise.uniform((1, BLOCK))[0].tolist()
+        total = np.exp(logits - np.maximum.reduce(logits)).cumsum(dtype=np.float64)
+        return int(total.searchsorted(self._points[at] * total[-1], side="right"))

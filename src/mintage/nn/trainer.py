@@ -45,6 +45,7 @@ class Training:
         decay: Share of a phase that decays to zero.
         clip: Largest gradient norm.
         repair: Share of batches that repaint, for grids.
+        average: Mean of so many last snapshots, if held-out items prove it better; 0 leaves it out.
         steps: Fixed number of steps; 0 = solved from the minutes.
     """
 
@@ -58,6 +59,7 @@ class Training:
     decay: Annotated[float, SHARE] = 0.5
     clip: Annotated[float, Within(1e-6, 1e6)] = 1.0
     repair: Annotated[float, SHARE] = 0.2
+    average: Annotated[int, Within(0, 16)] = 0
     steps: int = 0
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mintage.core.spec import PAD, Batch, Cond, Phase, Spec, Specs
 from mintage.nn.counts import Counts
-from mintage.nn.decode import Knobs, Read, decode
+from mintage.nn.decode import Knobs, Reader, decode
 from mintage.nn.noise import Noise
 from mintage.nn.optim import mark
 
@@ -92,8 +92,8 @@ class Writer(nn.Module):
         kept = ~noise.fork("dropout").mask((self.net.masks, rows, 1, self.net.width), self.dropout)
         return kept.float() / (1 - self.dropout)
 
-    def reader(self, given: Tensor | None, rows: int, cached: bool) -> Read:
-        """What reads `rows` texts as they grow; without `cached` everything is computed again at every token."""
+    def reader(self, given: Tensor | None, cached: bool) -> Reader:
+        """What reads one text as it grows, under a condition [1, W]; without `cached` all is computed again at every token."""
         raise NotImplementedError
 
     @staticmethod
@@ -125,6 +125,10 @@ class Writer(nn.Module):
 
     def sample(self, cond: Cond, noise: Noise, knobs: Mapping[str, Any]) -> Iterator[Tensor]:
         """Ids as they grow [B, t], the prompt first; the last is final, PAD after the end."""
-        own = Knobs.of(knobs, self.context)
-        read = self.reader(self._given(cond, noise.rows), noise.rows, own.cache)
-        yield from decode(read, noise.fork("tokens"), own, cond.get("prompt"), self.counts)
+        own, given = Knobs.of(knobs, self.context), self._given(cond, noise.rows)
+
+        def reader(row: int) -> Reader:
+            alone = self.reader(None if given is None else given[row], own.cache)
+            return alone if self.counts is None else self.counts.mixed(alone)
+
+        yield from decode(reader, noise.fork("tokens"), own, cond.get("prompt"))

@@ -37,6 +37,7 @@ Size = Annotated[str, typer.Option(help=say("Size of an example, such as 64."))]
 Seed = Annotated[int, typer.Option(help=say("Seed of all randomness."))]
 Name = Annotated[str, typer.Option(help=say("Name of the run."))]
 From = Annotated[str, typer.Option("--from", metavar="MODEL", help=say("Start from this model's codec, sizes and weights."))]
+With = Annotated[list[str], typer.Option("--with", metavar="MODEL", help=say("Mix with this model; each seed chooses one."))]
 Options = Annotated[list[str], typer.Option("-o", metavar="KEY=VALUE", help=say("Any other setting; mintage list shows them."))]
 DryRun = Annotated[bool, typer.Option("--dry-run", help=say("Show the plan and stop."))]
 Runs = Annotated[str, typer.Option(help=say("Folder of runs (MINTAGE_RUNS)."), envvar="MINTAGE_RUNS")]
@@ -125,6 +126,7 @@ def generate(
     prompt: Annotated[str, typer.Option(help=say("Beginning of a text, or a caption."))] = "",
     given: Annotated[list[str], typer.Option(help=say("A condition, such as class=3."), metavar="NAME=VALUE")] = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help=say("Folder for the files."))] = None,
+    with_: With = [],  # noqa: B006
     o: Options = [], runs: Runs = "", json_: Json = False, quiet: Quiet = False, verbose: Verbose = False,  # noqa: B006
 ) -> None:  # fmt: skip
     """Make samples."""
@@ -133,7 +135,7 @@ def generate(
 
     pairs = dict(pair.partition("=")[::2] if "=" in pair else ("class", pair) for pair in given)
     with Display(quiet) as display:
-        made = verb(model, n, seed, prompt, pairs, out, tuple(o), runs, display)
+        made = verb(model, n, seed, prompt, pairs, out, tuple(o), runs, display, tuple(with_))
     _out(json_, to_json(made), made.paths)
 
 

@@ -8,7 +8,7 @@ anything after it could strip it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
+from itertools import product, zip_longest
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -51,19 +51,19 @@ def screen(given: Mapping[str, str]) -> Ruling:
 
 @overload
 def release(
-    samples: Sequence[Sample], level: Literal["view"], run: Mapping[str, Any], index: Path | None = ...,
+    samples: Sequence[Sample], level: Literal["view"], run: Mapping[str, Any], index: Path | Sequence[Path] | None = ...,
     out: Path | None = ..., codec: Codec | None = ...,
 ) -> list[Sample]: ...  # fmt: skip
 @overload
 def release(
-    samples: Sequence[Sample], level: Literal["file"], run: Mapping[str, Any], index: Path | None = ...,
+    samples: Sequence[Sample], level: Literal["file"], run: Mapping[str, Any], index: Path | Sequence[Path] | None = ...,
     out: Path | None = ..., codec: Codec | None = ...,
 ) -> tuple[list[Path], list[str]]: ...  # fmt: skip
 def release(
     samples: Sequence[Sample],
     level: Literal["view", "file"],
     run: Mapping[str, Any],
-    index: Path | None = None,
+    index: Path | Sequence[Path] | None = None,
     out: Path | None = None,
     codec: Codec | None = None,
 ) -> list[Sample] | tuple[list[Path], list[str]]:
@@ -75,7 +75,7 @@ def release(
             labels, writes, and puts the metadata in.
         run: The model's card (``recipe``, ``mintage``), and where known ``name``, ``model_hash``, ``knobs``,
             ``producer``.
-        index: The run's ``index/``, which knows the training items.
+        index: The run's ``index/``, which knows the training items; of each member, where several models made them.
         out: Folder for files.
         codec: Writes the files.
 
@@ -84,8 +84,8 @@ def release(
     """
     left = list(enumerate(samples))
     refused: list[str] = []
-    for gate in GATES:
-        rulings = gate.guard([sample for _, sample in left], index)
+    for gate, known in product(GATES, [index] if index is None or isinstance(index, Path) else index):
+        rulings = gate.guard([sample for _, sample in left], known)
         refused += [say("Sample {seed} was held back: {why}.", seed=left[i][1].seed, why=r.reason) for i, r in rulings.items()]
         left = [pair for i, pair in enumerate(left) if i not in rulings]
     kept = [sample for _, sample in left]
@@ -104,5 +104,5 @@ def release(
         paths += codec.write([page], out, ["sheet"])
     for path, sample in zip_longest(paths, kept):
         for gate in GATES:
-            gate.file(path, sample, run)
+            gate.file(path, sample, {**run, **sample.model} if sample else run)
     return paths, refused

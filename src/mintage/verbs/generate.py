@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -179,16 +179,25 @@ def name_given(loaded: Loaded, given: Mapping[str, str], prompt: str) -> dict[st
     raise RefusedError(say("This model was trained without captions, so --prompt means nothing to it;") + " " + hint)
 
 
+def _story(loaded: Loaded, knobs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a label says about the model."""
+    return {**loaded.card, "name": loaded.run.path.name, "model_hash": loaded.model_hash, "knobs": dict(knobs or {})}
+
+
 def send_out(
     loaded: Loaded,
     samples: Sequence[Sample],
     level: Literal["view", "file"],
     out: Path | None = None,
     knobs: Mapping[str, Any] | None = None,
+    others: Sequence[Loaded] = (),
 ) -> tuple[list[Any], list[str]]:
-    """The one way out: every sample that leaves passes here, as a view (samples) or as files (paths), with what was held back."""
-    run = {**loaded.card, "name": loaded.run.path.name, "model_hash": loaded.model_hash, "knobs": dict(knobs or {})}
-    left: Any = trust.release(samples, level, run, loaded.run.index, out, loaded.codec)
+    """The one way out: every sample that leaves passes here, as a view (samples) or as files (paths), with what was held back.
+
+    ``others`` are the further members of a mixture: nothing may be a copy of their training items either.
+    """
+    index = [member.run.index for member in (loaded, *others)]
+    left: Any = trust.release(samples, level, _story(loaded, knobs), index, out, loaded.codec)
     return (left, []) if level == "view" else left
 
 
@@ -221,6 +230,31 @@ def read_knobs(loaded: Loaded, pairs: Sequence[str]) -> dict[str, Any]:
     return {**knobs, "stop": tuple(tuple(loaded.codec.encode([text], whole)[0, 1:-1].tolist()) for text in texts)}
 
 
+def members_of(names: Sequence[str], runs: str = "") -> list[Loaded]:
+    """The members of a mixture, or the one model.
+
+    Raises:
+        RefusedError: They do not make the same kind of thing.
+    """
+    members = [load(name, runs) for name in names]
+    first = members[0].recipe
+    for name, member in zip(names, members, strict=True):
+        own = member.recipe
+        if own.modality != first.modality or (own.target.kind == "grid" and own.target.shape != first.target.shape):
+            sizes = ["×".join(map(str, recipe.target.shape)) for recipe in (own, first)]
+            sentence = (
+                "--with {name} makes {medium} of {size}, and {first} {other} of {as_first}; mix models of one medium and size."
+            )
+            raise RefusedError(say(sentence, name=name, medium=own.modality, size=sizes[0], first=names[0],
+                                   other=first.modality, as_first=sizes[1]))  # fmt: skip
+    return members
+
+
+def maker_of(seeds: Sequence[int], count: int) -> list[int]:
+    """Which member of a mixture makes each sample: its seed decides, apart from everything else that the seed decides."""
+    return [int(Noise("mixture", seed).integers(0, count, (1,))) for seed in seeds] if count > 1 else [0] * len(seeds)
+
+
 def generate(
     model: str,
     n: int = 16,
@@ -231,6 +265,7 @@ def generate(
     options: Sequence[str] = (),
     runs: str = "",
     on: On = ignore,
+    mixed: Sequence[str] = (),
 ) -> Made:
     """Make ``n`` samples and release them as labelled files.
 
@@ -244,25 +279,39 @@ def generate(
         options: Sampler settings as ``key=value``.
         runs: Folder of runs.
         on: Listener of progress; hears a text grow while it is written when n is 1.
+        mixed: Further models: each sample's seed chooses which one makes it, all equally often.
 
     Raises:
         UsageError: Unknown model, condition, class or setting.
+        RefusedError: What was asked for is not made, or models of different media or sizes were mixed.
         StoreError: Damaged model folder, or no room to write.
     """
     if not 1 <= n <= MAX_SAMPLES:
         raise UsageError(say("-n {n}: choose from 1 to {most}.", n=n, most=MAX_SAMPLES))
-    loaded = load(model, runs)
-    words = name_given(loaded, given or {}, prompt)
-    ruling = trust.screen(words)
-    if not ruling.admitted:
+    members = members_of([model, *mixed], runs)
+    loaded, samples, seconds = members[0], list[Sample](), 0.0
+    asked = [name_given(member, given or {}, prompt) for member in members]
+    ruling = next((r for words in asked if not (r := trust.screen(words)).admitted), None)
+    if ruling is not None:
         raise RefusedError(ruling.reason)
-    knobs, cond = read_knobs(loaded, options), conditions(loaded, words, n)
-    seeds = list(range(seed, seed + n))
-    begin = time.perf_counter()
-    x = _streamed(loaded, cond, seed, knobs, on) if n == 1 else draw(loaded, n, seed, cond, knobs=knobs)
-    seconds = time.perf_counter() - begin
-    samples = as_samples(loaded, x, seeds, asked_words(loaded, cond, words, n, seeds))
-    paths, held = send_out(loaded, samples, "file", out or loaded.run.outputs, knobs)
+    ready = [(read_knobs(member, options), conditions(member, words, 1)) for member, words in zip(members, asked, strict=True)]
+    makers = maker_of(range(seed, seed + n), len(members))
+    for k, (member, words, (knobs, one)) in enumerate(zip(members, asked, ready, strict=True)):
+        seeds = [own for own, maker in zip(range(seed, seed + n), makers, strict=True) if maker == k]
+        if not seeds:
+            continue
+        cond = {name: row.expand(len(seeds), *row.shape[1:]) for name, row in one.items()}
+        begin = time.perf_counter()
+        x = (
+            _streamed(member, cond, seeds[0], knobs, on)
+            if n == 1
+            else draw(member, len(seeds), cond=cond, knobs=knobs, seeds=seeds)
+        )
+        seconds += time.perf_counter() - begin
+        made = as_samples(member, x, seeds, asked_words(member, cond, words, len(seeds), seeds))
+        samples += [replace(sample, model=_story(member, knobs)) for sample in made] if k else made
+    samples.sort(key=lambda sample: sample.seed)
+    paths, held = send_out(loaded, samples, "file", out or loaded.run.outputs, ready[0][0], members[1:])
     for sentence in held:
         on(Event("warning", "generate", sentence))
     named = {sample.name: sample for sample in samples}  # what was held back has no file, a sheet no seed

@@ -21,7 +21,7 @@ from torch import Tensor
 from mintage.core.config import to_json
 from mintage.core.errors import StoreError
 from mintage.core.protocols import Codec
-from mintage.core.spec import Recipe
+from mintage.core.spec import Recipe, Score
 from mintage.core.store import Run, load_tensors, save_tensors, write_bytes
 from mintage.metrics.coverage import reached
 from mintage.metrics.kernel import distance, interval
@@ -147,6 +147,10 @@ class Dials:
         self.floor = max(1e-4, interval(same, self.real, Noise("dials"))[2])
         self.recall = max(0.05, float(reached(same, self.real)["recall"].mean()))
         self.base = float((copies.ratio(real)[0] < CLOSE).float().mean()) if copies else 0.0
+
+    def score(self, made: Tensor) -> Score:
+        """Kernel distance of made content [N, ...] to the held-out items, with its interval."""
+        return Score("kernel distance", *interval(self.features(made), self.real, Noise("dials", "score")))
 
     def __call__(self, made: Tensor) -> Reading:
         """Read the dials for made content [N, ...] in model form."""

@@ -14,8 +14,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from mintage.core.spec import Recipe
+from mintage.core.protocols import Scores
+from mintage.core.spec import Recipe, Score
 from mintage.core.store import Run, write_bytes
 from mintage.core.words import say
 from mintage.verbs.dataset import Dataset
@@ -27,6 +29,7 @@ SEEDS = 16
 FEWEST = 30  # held-out items that dials need
 JUDGED = 192  # samples behind the dials
 SHARE = 0.04  # of the time at most
+MEASURED = 512  # samples behind a kernel distance that chooses
 WINDOWS = 48  # holdout windows behind a score
 
 
@@ -106,6 +109,18 @@ class Previewer:
             page = self.codec.sheet([s.media for s in samples])  # type: ignore[attr-defined]
             write_bytes(path, self.codec.write([page], Path(folder), ["page"])[0].read_bytes())
         return path
+
+    def measured(self, model: Any) -> Tensor | Score | None:
+        """A model on holdout: nats per token of each window [W], else its kernel distance; None where neither can be had."""
+        if isinstance(model, Scores) and len(self.dataset.parts["holdout"]):
+            with torch.inference_mode():
+                rows = [-model.log_prob(batch) / (batch.length - 1).clamp(min=1) for batch in self.dataset.held(WINDOWS)]
+            return torch.cat(rows)
+        if self._dials is None:
+            self.prepare()
+        if self._dials is None:
+            return None
+        return self._dials.score(draw(self._loaded(model), MEASURED, seed=2_000_000))
 
     def holdout_score(self, model: Any) -> float:
         """Mean nats a token over fixed windows of holdout (of train where there is no holdout)."""

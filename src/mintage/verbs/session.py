@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from mintage.core.config import pick
+from mintage.core.config import pick, to_json
 from mintage.core.errors import InterruptedRun, TrainingError
 from mintage.core.events import On
 from mintage.core.machine import Meter
@@ -32,7 +32,7 @@ from mintage.core.store import (
 from mintage.core.words import say
 from mintage.nn.noise import Noise
 from mintage.nn.trainer import Clock, Diverged, Trainer, Training
-from mintage.verbs import journal, plan
+from mintage.verbs import averages, journal, plan
 from mintage.verbs.dataset import Dataset
 from mintage.verbs.interrupt import Interrupt
 from mintage.verbs.load import build_model, build_task, fill, parent_name, save_model
@@ -201,8 +201,11 @@ class Session:
             if before < quarter / 4 <= after and quarter not in self.checked and not self.training.steps:
                 self.checked.add(quarter)
                 self._forecast(quarter)
-        if int(before * MARKS) != int(after * MARKS) and isinstance(self.model, Scores):
-            self._score()
+        if (mark := int(after * MARKS)) != int(before * MARKS):
+            if self.training.average and all(lane.done for lane in self.trainer.lanes):
+                averages.keep_snapshot(self.run_.checkpoints, mark, self.trainer.averaged())
+            if isinstance(self.model, Scores):
+                self._score()
         if self.step == self.trainer.trunk():
             self.run_.save_checkpoint(self.step, self.trainer.state(), keep="trunk")
 
@@ -334,8 +337,13 @@ class Session:
                         step=best["step"],
                     ),
                 )
+        facts = self._facts()
+        if self.training.average:
+            choice = averages.choose(model, self.run_.checkpoints, self.training.average, self.previewer)
+            facts["average"] = to_json(choice)
+            self.tracker.say("warning", str(choice))
         if isinstance(model, Calibrates):
             model.calibrate(self.dataset.settling(), self.dataset.held())
         self.previewer.keep_index()
-        save_model(self.run_.model, self.recipe, model.state_dict(), self.sketch, self._facts())
+        save_model(self.run_.model, self.recipe, model.state_dict(), self.sketch, facts)
         write_json(self.run_.path / "finished.json", {"step": self.step, "minutes": self.elapsed / 60})
