@@ -4,7 +4,8 @@ Kingma & Welling, 1312.6114: the encoder says where an example's code lies and h
 again, and the code pays for what it says (its divergence from the standard normal), a price that rises from nothing
 (Bowman et al., 1511.06349) to ``beta`` (Higgins et al. 2017). When training is over, a mixture of Gaussians is fitted
 on the codes of the train split (Ghosh et al., 1903.12436), and samples are drawn from it: one pass each. It is also a
-compressor. It does not repaint, and what the code does not say comes out as a mean: soft.
+compressor. Short texts have codes too (``nn.sentence``); of a long one it sees passages. It does not repaint, and what
+the code of a picture does not say comes out as a mean: soft.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from mintage.core.config import SHARE, Within
 from mintage.core.spec import PAD, Alarm, Batch, Cond, Phase, Spec, Specs
 from mintage.core.words import say
 from mintage.nn.autoencoder import Coder, Convolutional, Dense
+from mintage.nn.decode import Knobs as Words
 from mintage.nn.mixture import Mixture
 from mintage.nn.noise import Noise
+from mintage.nn.sentence import Sentence, gathered
 from mintage.nn.settled import Settled
 
 DROP = 0.1  # share of examples that are trained without class and caption
@@ -31,6 +34,7 @@ TENTH = 10  # every tenth of them chooses its size, with holdout
 ACTIVE = 0.01  # nats: a number of the code that says less is not used (Burda et al., 1509.00519)
 FLOOR = 1.0  # nats: a code that says less in all has collapsed
 SEEN = 30  # updates before which nobody can tell
+ROWS = 8  # of texts made at once
 LEAST_SCALE = 0.1  # of a code's number; one that never moves is not blown up
 
 
@@ -46,6 +50,7 @@ class Config:
         depth: Blocks of each level, or layers.
         beta: Price of what the code says; 1 is the likelihood's own.
         anneal: Share of the training in which that price rises from 0.
+        pieces: Most runs of ids of a text that are learned as one, as words are.
     """
 
     net: Literal["conv", "mlp"] = "conv"
@@ -55,14 +60,22 @@ class Config:
     depth: Annotated[int, Within(1, 64)] = 2
     beta: Annotated[float, Within(0, 1e6)] = 1.0
     anneal: Annotated[float, SHARE] = 0.1
+    pieces: Annotated[int, Within(0, 1 << 16)] = 4096
 
 
 @dataclass(frozen=True)
-class Knobs:
-    """How to sample.
+class Knobs(Words):
+    """How to sample; all but the first for texts only.
 
     Attributes:
         temperature: How far codes spread around the middles of the density; less is safer and duller.
+        top_k: Only the k likeliest words; 0 for all.
+        top_p: Only the likeliest words that together hold this share.
+        length: Most new tokens.
+        stop: Token sequences that end a text; they are kept.
+        forbid: Ids never drawn.
+        every: Words between two previews.
+        cache: False recomputes the whole text at every word: slow, the same text.
     """
 
     temperature: Annotated[float, Within(0, 10)] = 1.0
@@ -71,6 +84,8 @@ class Knobs:
 def network(target: Spec, cond: Specs, config: Config) -> Any:
     """The network for this target."""
     given = {name: spec for name, spec in cond.items() if name in ("class", "caption")}
+    if target.kind == "tokens":
+        return Sentence(target, given, config.latent, config.width, config.depth, config.pieces)
     if config.net == "mlp" or len(target.shape) != 3:
         return Dense(target, given, config.latent, config.width, config.depth)
     return Convolutional(target, given, config.latent, config.spatial, config.width, config.depth)
@@ -104,25 +119,31 @@ class Model(nn.Module):
         self.target, self.config = target, config
         self.net: Coder = network(target, cond, config)
         self.groups = cond["class"].vocab if "class" in cond else 0
-        self.numbers = math.prod(target.shape)
+        self.numbers = math.prod(target.shape) or 1
         self.density = Mixture(self.groups, math.prod(self.net.code))
         self.scale = Scale()
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
-        matrices = "adamw" if config.net == "mlp" else "muon"  # a step of Muon costs a perceptron more than it gains
-        self.phases = (Phase("code", ("net",), optim=matrices),)
+        dense = config.net == "mlp" and target.kind == "grid"
+        self.phases = (Phase("code", ("net",), optim="adamw" if dense else "muon"),)  # Muon costs a perceptron more than it gains
+        if target.kind == "tokens":
+            self.chunk = ROWS
+            self.log_prob = self._bound  # texts alone are judged by their likelihood
 
     @staticmethod
     def refuse(target: Spec, cond: Specs) -> str | None:
-        """Grids of any axes, conditioned on a class or a caption at most."""
-        if target.kind != "grid":
-            return say("vae needs a grid of numbers, not tokens.")
+        """Grids of any axes and texts, conditioned on a class or a caption at most."""
+        if target.slots:
+            return say("vae needs a grid of numbers or a text, not the columns of a table.")
         if "source" in cond:
             return say("vae makes things from nothing or by class; it cannot turn one thing into another.")
         return None
 
     @staticmethod
     def fit(target: Spec, cond: Specs, n: int, minutes: float, speed: float) -> tuple[Config, dict[str, Any]]:
-        """Sizes from arithmetic a pixel."""
+        """Sizes from arithmetic a pixel; for texts see ``nn.sentence``."""
+        if target.kind == "tokens":
+            text = {"batch": 128, "length": 257, "lr": 0.02, "weight_decay": 0.1, "warmup": 0.02, "ema": 0.02, "decay": 0.6}
+            return Config(latent=128, width=192, depth=2, beta=0.25, anneal=0.4), text
         numbers = math.prod(target.shape)
         pixels = math.prod(target.shape[1:])
         plenty = minutes * speed / pixels
@@ -132,6 +153,11 @@ class Model(nn.Module):
             width=32 if plenty < 12 or minutes * speed < 10_000 else 64,
         )
         return config, {"batch": 128 if pixels <= 32 * 32 else 64, "lr": 0.02, "ema": 0.03, "decay": 0.5, "repair": 0.0}
+
+    def settle(self, batches: Iterable[Batch]) -> None:
+        """Learn the words of the train split's texts; called once, before the first step."""
+        if isinstance(self.net, Sentence):
+            self.net.settle(batches)
 
     def _without(self, cond: Cond, drop: Tensor) -> dict[str, Tensor]:
         """The condition with class and caption set to null where ``drop`` [B] is true."""
@@ -149,7 +175,7 @@ class Model(nn.Module):
         mean, logvar = self.net.encode(batch.x, cond)
         z = mean + (0.5 * logvar).exp() * noise.fork("code").normal(mean.shape).to(mean.device)
         price = self.config.beta * min(1.0, progress / self.config.anneal if self.config.anneal else 1.0)
-        left = self.net.nats(self.net.decode(z, cond), batch.x)
+        left = self.net.nats(self.net.decode(z, cond), batch.x, noise)
         return {"left": left / self.numbers, "said": price * divergence(mean, logvar).sum(1) / self.numbers}
 
     @torch.no_grad()
@@ -175,6 +201,8 @@ class Model(nn.Module):
     @torch.no_grad()
     def calibrate(self, train: Iterable[Batch], held: Iterable[Batch]) -> None:
         """Fit the density on codes drawn from the encoder, as the decoder has met them."""
+        if isinstance(self.net, Sentence):
+            train = gathered(train, self.net.context)
         noise, kept, every, count = Noise("density"), list[tuple[Tensor, ...]](), 1, 0
         for batch in train:
             kept.append(self._coded(batch, noise, every))
@@ -212,11 +240,22 @@ class Model(nn.Module):
         return ((mean - self.scale.mean) / self.scale.deviation).view(len(x), *self.latent.shape)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Codes [B, C, H, W] → examples [B, ...]."""
+        """Codes [B, C, H, W] → examples [B, ...]; of a text every word the likeliest."""
         code = z.view(len(z), *self.net.code) * self.scale.deviation + self.scale.mean
-        return self.net.decode(code, {}).clamp(-1, 1)
+        *_, made = self.net.made(self.net.decode(code, {}), {}, Noise("decode", rows=range(len(z))), {"temperature": 0.0})
+        return made
+
+    def _bound(self, batch: Batch) -> Tensor:
+        """A lower bound on the log probability in nats of each example, by one drawn code (1312.6114). [B]"""
+        mean, logvar = self.net.encode(batch.x, batch.cond)
+        eps = Noise("bound").normal(mean.shape).to(mean.device)
+        z = mean + (0.5 * logvar).exp() * eps
+        told = self.net.nats(self.net.decode(z, batch.cond), batch.x)
+        surprise = -0.5 * (eps.square() + logvar + math.log(2 * math.pi)).flatten(1).sum(1)  # log q(z | x)
+        found: Tensor = self.density.log_prob(z.flatten(1), self._group(batch.cond, len(z))) - surprise - told
+        return found
 
     def sample(self, cond: Cond, noise: Noise, knobs: Mapping[str, Any]) -> Iterator[Tensor]:
-        """One code a row from the density, and one pass of the decoder."""
+        """One code a row from the density, and what the decoder makes of it."""
         z = self.density.sample(self._group(cond, noise.rows), noise, float(knobs.get("temperature", 1.0)))
-        yield self.net.decode(z.view(-1, *self.net.code), cond).clamp(-1, 1)
+        yield from self.net.made(self.net.decode(z.view(-1, *self.net.code), cond), cond, noise.fork("words"), knobs)

@@ -1,6 +1,6 @@
 """Encoders and decoders of grids with a Gaussian code (Kingma & Welling, 1312.6114): a perceptron and a convolutional one.
 
-What ``families/vae.py`` asks of a network is ``Coder``; networks for other targets answer the same four questions. The
+What ``families/vae.py`` asks of a network is ``Coder``; networks for other targets answer the same questions. The
 error of a grid is measured in nats under one deviation for all numbers, which follows the error itself (Rybkin et al.,
 2006.13202): so the price of a code needs no hand-set weight. Numbers on the rails -1 and 1 are met by anything beyond
 them. It does not know objectives, phases or what a code is drawn from.
@@ -9,8 +9,9 @@ them. It does not know objectives, phases or what a code is drawn from.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 
 from mintage.core.spec import Cond, Spec, Specs
 from mintage.nn.condition import Condition
+from mintage.nn.noise import Noise
 from mintage.nn.unet import Block
 
 EMBEDDING = 128
@@ -38,8 +40,11 @@ class Coder(Protocol):
     def decode(self, z: Tensor, cond: Cond) -> Tensor:
         """What the network says about the example with this code."""
 
-    def nats(self, output: Tensor, x: Tensor) -> Tensor:
-        """What is left to tell of each example, in nats. [B]"""
+    def nats(self, output: Tensor, x: Tensor, noise: Noise | None = None) -> Tensor:
+        """What is left to tell of each example, in nats; ``noise`` only in training. [B]"""
+
+    def made(self, output: Tensor, cond: Cond, noise: Noise, knobs: Mapping[str, Any]) -> Iterator[Tensor]:
+        """Examples by what ``decode`` said; each yield is a preview, the last is final."""
 
 
 class Grids(nn.Module):
@@ -54,7 +59,11 @@ class Grids(nn.Module):
         self.condition, self.absolute = Condition(cond, width), absolute
         self.register_buffer("deviation", torch.ones(()))
 
-    def nats(self, output: Tensor, x: Tensor) -> Tensor:
+    def made(self, output: Tensor, cond: Cond, noise: Noise, knobs: Mapping[str, Any]) -> Iterator[Tensor]:
+        """What was said, within the range of grids: a mean, so nothing is drawn. [B, ...]"""
+        yield output.clamp(-1, 1)
+
+    def nats(self, output: Tensor, x: Tensor, noise: Noise | None = None) -> Tensor:
         """Negative log density of ``x`` [B, ...] around ``output``; in training the deviation learns from the error. [B]"""
         beyond = (x <= -1) & (output < -1) | (x >= 1) & (output > 1)
         error = (torch.where(beyond, x, output.float()) - x).flatten(1)

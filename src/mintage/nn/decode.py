@@ -100,7 +100,7 @@ def _ended(row: Sequence[int], stop: tuple[tuple[int, ...], ...]) -> bool:
 
 def _write(reader: Reader, start: Sequence[int], choose: Chooser, knobs: Knobs, made: list[int]) -> Iterator[None]:
     """Append to `made` what follows `start`, until an end; yields where a preview is due."""
-    forbidden = list(knobs.forbid)
+    forbidden = np.array(knobs.forbid, np.int64)
 
     def draw(logits: Array, at: int) -> int:
         logits = logits.copy()

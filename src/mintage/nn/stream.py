@@ -94,12 +94,12 @@ class Stream:
     """A ``decode.Reader`` over a decoder, with keys and values kept."""
 
     def __init__(self, decoder: Decoder, given: Tensor | None, several: bool = False) -> None:
-        """``given`` [1, W] is added to every position's embedding; ``several``: tokens will often come a few at once."""
+        """``given`` [G, W] is added to the embeddings, the last row at all later places; ``several``: tokens come a few at once."""
         self.window, self.length, self.begin = Window(decoder), 0, 0
         self.context, span = decoder.context, self.window.span
         tables = (decoder.embed, decoder.pair_embed, decoder.place_embed, decoder.value_embed)
         self.embed, self.pairs, self.places, self.value = (_array(table.weight) for table in tables)
-        self.given = np.float32(0) if given is None else _array(given).reshape(-1)
+        self.given = np.zeros((1, 1), np.float32) if given is None else _array(given)
         head = _array(decoder.head).T
         self.head = np.ascontiguousarray(head) if several else head
         farthest = _array(decoder.distance_embed)[:span][::-1].T.reshape(decoder.layers, decoder.heads, span)
@@ -130,7 +130,7 @@ class Stream:
         whole = text[begin] == BOS
         place = slice(at, self.length) if whole else slice(self.context, self.context + 1)
         x = self.embed[new] + self.pairs[(before * 1_000_003 + new) % len(self.pairs)] + self.places[place]
-        first = x = _norm(x + self.given)
+        first = x = _norm(x + self.given[np.minimum(np.arange(at, self.length), len(self.given) - 1)])
         extras = self.value[new].reshape(len(new), len(self.layers), self.layers[0].heads, -1)
         for i, layer in enumerate(self.layers):
             x = layer(x, first, extras[:, i], at)
@@ -142,7 +142,7 @@ class Recomputed:
     """A ``decode.Reader`` that reads its whole stretch again at every token: slow, for comparison."""
 
     def __init__(self, decoder: Decoder, given: Tensor | None) -> None:
-        """``given`` [1, W] is added to every position's embedding."""
+        """``given`` [G, W] is added to the embeddings, a row a place, the last for all later ones."""
         self.decoder, self.given, self.window = decoder, given, Window(decoder)
 
     def read(self, ids: Sequence[int], last: int = 1) -> Array:

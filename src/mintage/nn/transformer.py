@@ -142,11 +142,20 @@ class Decoder(nn.Module):
         return Cache(keys, values, bias, last, torch.zeros_like(last, dtype=torch.bool))
 
     def forward(self, ids: Tensor, given: Tensor | None = None, cache: Cache | None = None, drops: Tensor | None = None) -> Tensor:
-        """Logits [B, T, V] float32.
+        """Logits [B, T, V] float32; see ``states``."""
+        return self.logits(self.states(ids, given, cache, drops))
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Stream [..., W] → logits of the next id [..., V] float32."""
+        with torch.autocast(states.device.type, enabled=False):
+            return F.linear(states, self.head.to(states.dtype)).float()
+
+    def states(self, ids: Tensor, given: Tensor | None = None, cache: Cache | None = None, drops: Tensor | None = None) -> Tensor:
+        """What the head reads [B, T, W].
 
         Args:
             ids: Tokens [B, T]; with a cache, those after what it holds.
-            given: Added to every position's embedding [B, 1, W], a condition.
+            given: Added to the positions' embeddings [B, G, W], a condition: a row a place, the last for all later ones.
             cache: Keys and values so far; extended in place. T + its length must stay within `context`.
             drops: Masks of whole channels, scaled to mean 1 [2 L, B, 1, W].
         """
@@ -165,6 +174,8 @@ class Decoder(nn.Module):
         place = torch.where(whole, torch.arange(at, at + ids.shape[1], device=ids.device), self.context)
         x = self.embed(ids) + self.pair_embed((before * 1_000_003 + ids) % self.pair_embed.num_embeddings)
         x = x + self.place_embed(place)
+        if given is not None and given.shape[1] > 1:
+            given = given[:, torch.arange(at, at + ids.shape[1], device=ids.device).clamp(max=given.shape[1] - 1)]
         return F.layer_norm(x if given is None else x + given, (self.width,))
 
     def _forward(self, ids: Tensor, given: Tensor | None, cache: Cache | None, drops: Tensor | None, dtype: torch.dtype) -> Tensor:
@@ -180,4 +191,4 @@ class Decoder(nn.Module):
             keep = (cache.keys[i], cache.values[i], start) if cache else None
             drop = (masks[2 * i], masks[2 * i + 1]) if masks is not None else ()
             x = block(x, first, extras[i], biases[i], keep, drop)
-        return F.linear(F.layer_norm(x, (self.width,)), self.head.to(dtype)).float()
+        return F.layer_norm(x, (self.width,))

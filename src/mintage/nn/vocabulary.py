@@ -73,7 +73,7 @@ class Vocabulary:
         tokenizer.train_from_iterator(texts, trainer)
         ids = tokenizer.get_vocab()
         learned = sorted((piece for piece in ids if len(piece) > 1), key=ids.__getitem__)
-        return cls("bpe", (), _rules(tokenizer, learned))
+        return cls("bpe", (), rules(tokenizer, learned))
 
     @property
     def state(self) -> dict[str, Any]:
@@ -195,7 +195,7 @@ def _tokenizer(vocab: dict[str, int], merges: list[tuple[str, str]]) -> Tokenize
     return tokenizer
 
 
-def _rules(tokenizer: Tokenizer, learned: Sequence[str]) -> list[tuple[str, str]]:
+def rules(tokenizer: Tokenizer, learned: Sequence[str]) -> list[tuple[str, str]]:
     """The merge rules of a trained tokenizer, one a learned piece, in order."""
     import json
 
