@@ -18,17 +18,10 @@ RECIPES = {
         "poem.txt",
         "--family",
         "gpt",
-        "-o",
-        "steps=120",
-        "-o",
-        "width=64",
-        "-o",
-        "layers=2",
-        "-o",
-        "heads=2",
-        "-o",
-        "dropout=0",
+        *["-o", "steps=120", "-o", "width=64", "-o", "layers=2", "-o", "heads=2", "-o", "dropout=0"],
     ],
+    "rnn": ["poem.txt", "--family", "rnn", *["-o", "steps=120", "-o", "width=64", "-o", "layers=2", "-o", "dropout=0.1"]],
+    "masked": ["poem.txt", "--family", "masked", *["-o", "steps=120", "-o", "width=64", "-o", "layers=2", "-o", "heads=2"]],
 }
 
 

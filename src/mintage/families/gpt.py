@@ -8,7 +8,6 @@ makes no plan: what it wrote is all it remembers.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -20,7 +19,7 @@ from mintage.core.spec import Spec, Specs
 from mintage.core.words import say
 from mintage.nn.decode import Knobs, Reader
 from mintage.nn.stream import Recomputed, Stream
-from mintage.nn.transformer import Decoder
+from mintage.nn.transformer import Decoder, sizes
 from mintage.nn.writer import Writer
 
 __all__ = ["Config", "Knobs", "Model"]
@@ -47,27 +46,6 @@ class Config:
     counts: bool = True
 
 
-def sizes(n: int, minutes: float, speed: float) -> tuple[Config, dict[str, Any]]:
-    """Sizes for `n` training tokens, `minutes` and a matrix roof of `speed` GFLOP/s.
-
-    What is not matrix products bounds a step, so the rate that arrives is taken as 1 / (1 / .75 speed + 1 / 350). Of that compute C
-    a network of N = sqrt(C / 8) parameters is trained, 1.3 tokens a parameter. Both are extrapolated from one measured point (width
-    192, 4 layers, 90 s on tinyshakespeare); sizes were not raced against each other.
-    More passes over the same text get dropout, longer runs a longer reach and larger steps; this too is untested.
-    """
-    rate = 1 / (1 / (0.75 * max(speed, 1.0)) + 1 / 350)
-    compute = rate * 1e9 * minutes * 60
-    aim = min(math.sqrt(compute / 8), 12e6, max(3e5, 8.0 * n))
-    shapes = [(64, 3), (128, 3), (128, 4), (192, 4), (256, 4), (256, 6), (320, 6), (384, 6)]
-    width, layers = min(shapes, key=lambda shape: abs(math.log(12 * shape[0] ** 2 * shape[1] / aim)))
-    epochs = compute / (6 * 12 * width**2 * layers) / max(1, n)
-    length = 128 if minutes < 3 else 192 if minutes < 10 else 256
-    tokens = 4096 if minutes < 3 or n < 600_000 else 8192  # little text wants more steps, not larger ones
-    config = Config(width, layers, width // 64, dropout=0.0 if epochs < 5 else 0.1 if epochs < 15 else 0.2)
-    training = {"batch": tokens // length, "length": length + 1, "lr": 0.02, "weight_decay": 0.1}
-    return config, training | {"ema": 0.02, "warmup": 0.02, "decay": 0.6, "clip": 1.0}
-
-
 class Model(Writer):
     """p(next id | ids so far, class, caption)."""
 
@@ -92,8 +70,9 @@ class Model(Writer):
 
     @staticmethod
     def fit(target: Spec, cond: Specs, n: int, minutes: float, speed: float) -> tuple[Config, dict[str, Any]]:
-        """See `sizes`."""
-        return sizes(n, minutes, speed)
+        """See `nn.transformer.sizes`."""
+        width, layers, dropout, training = sizes(n, minutes, speed)
+        return Config(width, layers, width // 64, dropout=dropout), training
 
     def reader(self, given: Tensor | None, cached: bool) -> Reader:
         """See `Stream`."""

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from mintage.core.spec import EOS, MASK, PAD, Batch, Cond, Spec, Specs
 from mintage.nn.condition import Condition
 from mintage.nn.decode import Knobs, Reader, decode
+from mintage.nn.layers import working_dtype
 from mintage.nn.noise import Noise
 from mintage.nn.pieces import Pieces
 from mintage.nn.stream import Recomputed, Stream
-from mintage.nn.transformer import Block, Decoder, working_dtype
+from mintage.nn.transformer import Block, Decoder
 
 SLOTS = 48  # places with a hint of their own; later ones share the last
 DEPTH = 64  # numbers a place gives to the code, and a hint is made from
@@ -54,7 +55,7 @@ class Listener(nn.Module):
             bias = torch.zeros(real.shape, dtype=dtype, device=x.device).masked_fill_(~real, float("-inf"))[:, None, None]
             first, extra = x, x.new_zeros(())
             for block in self.blocks:
-                x = block(x, first, extra, bias, None, ())
+                x = block(x, first, extra, bias, ())
             return F.layer_norm(x, (self.width,))
 
 

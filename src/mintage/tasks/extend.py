@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mintage.core.spec import Cond, Spec, Specs
+from mintage.core.spec import MASK, Cond, Spec, Specs
 from mintage.core.words import say
 from mintage.nn.noise import Noise
 
@@ -43,11 +43,12 @@ class Task:
         return given
 
     def compose(self, x: Tensor, cond: Cond) -> Tensor:
-        """The prompt is put back exactly."""
+        """The prompt is put back exactly, but for its blanks."""
         if "prompt" not in cond:
             return x
         prompt = cond["prompt"].expand(x.shape[0], -1)
-        return torch.cat([prompt, x[:, prompt.shape[1] :]], 1)
+        begun = torch.where(prompt == MASK, x[:, : prompt.shape[1]], prompt)
+        return torch.cat([begun, x[:, prompt.shape[1] :]], 1)
 
     def naive(self, cond: Cond) -> Tensor | None:
         """The sketch (an n-gram) continues."""

@@ -7,6 +7,7 @@ row count and every row has its own noise, so it has the same content alone, amo
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,13 +26,14 @@ from mintage.core.config import parse
 from mintage.core.errors import RefusedError, UsageError
 from mintage.core.events import Event, On, ignore
 from mintage.core.registry import unknown
-from mintage.core.spec import COND_NAMES, Cond, Media, Sample
+from mintage.core.spec import COND_NAMES, MASK, Cond, Media, Sample
 from mintage.core.store import content_hash
 from mintage.core.words import say
 from mintage.nn.noise import Noise
 from mintage.verbs.load import Loaded, load
 
 MAX_SAMPLES = 1_000_000
+BLANKS = "_＿□"  # each stands for one token that is not known, to a model that fills in
 
 
 @dataclass(frozen=True)
@@ -159,9 +161,18 @@ def conditions(loaded: Loaded, given: Mapping[str, str], n: int) -> dict[str, Te
         elif name == "caption":
             row = loaded.codec.encode_caption([value], loaded.recipe.cond["caption"])
         else:
-            row = loaded.codec.encode([value], loaded.recipe.target.at(token=0))[:, :-1].long()  # without eos
+            row = begun(loaded, value)
         cond[name] = row.expand(n, *row.shape[1:])
     return cond
+
+
+def begun(loaded: Loaded, text: str) -> Tensor:
+    """A text that is to go on, as ids [1, P]; where the model fills blanks, each blank sign is one."""
+    whole = loaded.recipe.target.at(token=0)
+    parts = re.split(f"[{BLANKS}]", text) if getattr(loaded.model, "fills", False) else [text]
+    rows = [loaded.codec.encode([part], whole)[:, :-1].long() for part in parts]  # without eos
+    blank = torch.full((1, 1), MASK)
+    return torch.cat([rows[0], *(piece for row in rows[1:] for piece in (blank, row[:, 1:]))], 1)
 
 
 def name_given(loaded: Loaded, given: Mapping[str, str], prompt: str) -> dict[str, str]:

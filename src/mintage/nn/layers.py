@@ -1,0 +1,75 @@
+"""What the networks for token streams share: how ids enter them, their activation, their dtype.
+
+Ids enter as embeddings of themselves, hashed embeddings of the last two tokens, and, in windows that begin a document,
+embeddings of the place in it. It does not know what is done with them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mintage.core.spec import BOS, PAD
+from mintage.nn.optim import mark
+
+
+def working_dtype(x: Tensor) -> torch.dtype:
+    """The dtype that the caller's autocast asks for, else float32."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+
+
+def uniform(rows: int, columns: int, scale: float) -> nn.Parameter:
+    """A matrix whose output has the standard deviation `scale` for inputs of unit variance."""
+    reach = scale * (3 / columns) ** 0.5
+    return nn.Parameter(nn.init.uniform_(torch.empty(rows, columns), -reach, reach))
+
+
+class _SquaredRelu(torch.autograd.Function):
+    """One saved tensor and a two-pass backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        positive = x.relu()
+        ctx.save_for_backward(positive)
+        return positive.square()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return torch.mul(ctx.saved_tensors[0], grad).mul_(2)
+
+
+def squared_relu(x: Tensor) -> Tensor:
+    """relu(x)^2"""
+    found: Tensor = _SquaredRelu.apply(x)  # type: ignore[no-untyped-call]
+    return found
+
+
+class Entry(nn.Module):
+    """Ids -> what the first block of a network sees."""
+
+    def __init__(self, vocab: int, width: int, context: int, pairs: int) -> None:
+        """`pairs` is the number of rows that embeddings of two neighbouring tokens are hashed into; 0 for none."""
+        super().__init__()
+        self.vocab, self.width, self.context = vocab, width, context
+        self.embed = nn.Embedding(vocab, width)
+        self.pair_embed = nn.Embedding(max(1, pairs), width)
+        self.place_embed = nn.Embedding(context + 1, width)  # the last row: somewhere inside a document
+        mark(self.embed, lr=5.0)
+        for table, rate in ((self.pair_embed, 3.0), (self.place_embed, 5.0)):
+            mark(table, lr=rate)
+            nn.init.zeros_(table.weight)
+
+    def enter(self, ids: Tensor, given: Tensor | None) -> Tensor:
+        """Tokens [B, T], and a condition `given` [B, G, W]: a row a place, the last for all later ones. [B, T, W]"""
+        before = F.pad(ids[:, :-1], (1, 0), value=PAD)
+        place = torch.arange(ids.shape[1], device=ids.device)
+        place = torch.where((ids[:, :1] == BOS) & (place < self.context), place, self.context)
+        x = self.embed(ids) + self.pair_embed((before * 1_000_003 + ids) % self.pair_embed.num_embeddings)
+        x = x + self.place_embed(place)
+        if given is not None and given.shape[1] > 1:
+            given = given[:, torch.arange(ids.shape[1], device=ids.device).clamp(max=given.shape[1] - 1)]
+        return F.layer_norm(x if given is None else x + given, (self.width,))
