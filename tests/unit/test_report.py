@@ -122,6 +122,16 @@ def test_missing_parts_leave_no_empty_heading():
     assert not any(title in html for title in ("By class", "Learning", "Copies<", "From one to another"))
 
 
+def test_texts_between_texts_stand_in_order_and_escaped():
+    walk = [Thing("A <b> dog."), Thing(None, "held back"), Thing("Two men.")]
+    html = render(report(), exhibit(samples=[Thing("A text.")], sketches=[], between=[walk]))
+    at = [
+        html.index(part) for part in ("From one to another", "<li>A &lt;b&gt; dog.</li>", "<li>held back</li>", "<li>Two men.</li>")
+    ]
+    assert at == sorted(at)
+    assert "From one to another" not in render(report(), exhibit(samples=[Thing("A text.")], between=[]))
+
+
 def test_it_speaks_chinese_where_asked(monkeypatch):
     monkeypatch.setenv("MINTAGE_LANG", "zh")
     assert '<html lang="zh">' in render(report(), exhibit())

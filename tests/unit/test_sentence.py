@@ -85,6 +85,15 @@ def test_words_become_pieces_and_nothing_rare_does():
     assert not any("quetzal" in text for text in spelled)
 
 
+def test_the_words_of_a_base_stay():
+    _, x = ids_of(TEXTS)
+    first, second = Pieces(int(x.max()) + 1, 64), Pieces(int(x.max()) + 1, 64)
+    first.fit([batch(x)])
+    second.take(first.state_dict(), "")
+    second.fit([batch(x[:50])])
+    assert torch.equal(second.encode(x, used(x))[0], first.encode(x, used(x))[0])
+
+
 def test_chinese_has_no_space_and_stays_as_it_is():
     _, x = ids_of(CHINESE)
     pieces = Pieces(int(x.max()) + 1, 64)
@@ -130,6 +139,12 @@ def test_samples_are_sentences_and_the_bound_knows_them(learned):
     for row, n in zip(turned, used(held).tolist(), strict=True):
         row[1 : n - 1] = row[1 : n - 1].flip(0)
     assert own.mean() > -30 > model.log_prob(batch(turned)).mean()
+
+
+def test_what_was_made_has_a_code_too(learned):
+    """Samples come without a begin; their codes are those of the same texts in the data."""
+    _, model, _, held = learned
+    assert torch.equal(model.encode(held[:9]), model.encode(held[:9, 1:]))
 
 
 def test_a_text_alone_is_the_text_among_others(learned):

@@ -187,6 +187,14 @@ class Enters(Protocol):
 
 
 @runtime_checkable
+class Inherits(Protocol):
+    """A family whose weights mean something only together with what was found in closed form, such as its words."""
+
+    def inherit(self, base: Mapping[str, Tensor]) -> None:
+        """Called once, after the weights of a base were taken over and before ``settle``, with all its tensors by name."""
+
+
+@runtime_checkable
 class Watches(Protocol):
     """A family that notices early when a training goes wrong in a way that has a cure."""
 

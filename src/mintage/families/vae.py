@@ -25,7 +25,7 @@ from mintage.nn.autoencoder import Coder, Convolutional, Dense
 from mintage.nn.decode import Knobs as Words
 from mintage.nn.mixture import Mixture
 from mintage.nn.noise import Noise
-from mintage.nn.sentence import Sentence, gathered
+from mintage.nn.sentence import Sentence, begun, gathered
 from mintage.nn.settled import Settled
 
 DROP = 0.1  # share of examples that are trained without class and caption
@@ -159,6 +159,11 @@ class Model(nn.Module):
         if isinstance(self.net, Sentence):
             self.net.settle(batches)
 
+    def inherit(self, base: Mapping[str, Tensor]) -> None:
+        """The words of a base's texts, for its weights mean them."""
+        if isinstance(self.net, Sentence):
+            self.net.pieces.take(base, "net.pieces.")
+
     def _without(self, cond: Cond, drop: Tensor) -> dict[str, Tensor]:
         """The condition with class and caption set to null where ``drop`` [B] is true."""
         found = {name: cond[name] for name in ("class", "caption") if name in cond}
@@ -236,6 +241,8 @@ class Model(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """Examples [B, ...] → the means of their codes at unit scale [B, C, H, W]."""
+        if isinstance(self.net, Sentence):
+            x = begun(x)
         mean, _ = self.net.encode(x, {})
         return ((mean - self.scale.mean) / self.scale.deviation).view(len(x), *self.latent.shape)
 

@@ -9,7 +9,7 @@ stays as it is: there an id is nearly a word already. It does not know character
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -45,7 +45,9 @@ class Pieces(Settled):
         return self.vocab + self.most
 
     def fit(self, batches: Iterable[Batch]) -> None:
-        """Learn from one pass over the train split."""
+        """Learn from one pass over the train split; what was taken over stays."""
+        if len(self.merges):
+            return
         rows: list[np.ndarray] = []
         read = 0
         for batch in batches:
@@ -74,6 +76,10 @@ class Pieces(Settled):
             number[left + right] = self.vocab + len(found)
             found.append((number[left], number[right]))
         self.keep(merges=torch.tensor(found, dtype=torch.int64).view(-1, 2), marks=torch.tensor(marks))
+
+    def take(self, state: Mapping[str, Tensor], prefix: str) -> None:
+        """Take over the pieces of another model by its tensors."""
+        self.keep(**{name: state[prefix + name].clone() for name in ("merges", "marks")})
 
     def _build(self) -> None:
         """The tokenizer and the spelling of every piece, when the buffers are new."""

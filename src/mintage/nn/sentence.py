@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mintage.core.spec import EOS, MASK, PAD, Batch, Cond, Spec, Specs
+from mintage.core.spec import BOS, EOS, MASK, PAD, Batch, Cond, Spec, Specs
 from mintage.nn.condition import Condition
 from mintage.nn.decode import Knobs, Reader, decode
 from mintage.nn.layers import working_dtype
@@ -156,6 +156,14 @@ class Sentence(nn.Module):
 def used(x: Tensor) -> Tensor:
     """How many ids of each row are in use. [B]"""
     return (x != PAD).sum(1)
+
+
+def begun(x: Tensor) -> Tensor:
+    """Texts [B, T] with a begin before each that lacks it, as those have that were made. [B, T or T + 1]"""
+    if (x[:, 0] == BOS).all():
+        return x
+    rows = [row if row[0] == BOS else F.pad(row, (1, 0), value=BOS) for row in x]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
 
 
 def gathered(batches: Iterable[Batch], length: int, rows: int = 256) -> Iterator[Batch]:

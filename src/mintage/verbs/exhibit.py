@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mintage.core.protocols import Latent
 from mintage.core.spec import Cond
 from mintage.core.store import read_jsonl
 from mintage.core.words import say
@@ -23,7 +24,7 @@ from mintage.verbs.generate import as_samples, draw, send_out, steady
 
 SHOWN = {"grid": 32, "tokens": 8}
 PAIRS, COPIES = 8, 12
-ROWS, STEPS = 4, 9  # in-betweens
+ROWS, STEPS, STOPS = 4, 9, 5  # in-betweens; of texts, which take longer to look at, fewer
 LENGTH = 400  # tokens of a text shown, where the texts are as long
 POINTS = 160  # of a curve
 
@@ -71,7 +72,7 @@ class Curator:
         sketches = self.view(self.bench.sketch.made[: SHOWN[kind] // 4], [""] * SHOWN[kind])
         plain = Exhibit(self.loaded.run.path.name, self.facts(), shown, sketches, losses=losses(self.loaded.run.events))
         if kind == "tokens":
-            return replace(plain, samples=self.marked(shown), copies=self.text_copies(made))
+            return replace(plain, samples=self.marked(shown), copies=self.text_copies(made), between=self.between_texts(made))
         return replace(
             plain,
             pairs=self.beside(made, list(range(PAIRS))),
@@ -141,6 +142,17 @@ class Curator:
                 frames.append(self.view(self.loaded.task.compose(x, given), [""] * ROWS))
         whole = all(len(frame) == ROWS for frame in frames)
         return [[frame[row] for frame in frames] for row in range(ROWS)] if whole else []
+
+    def between_texts(self, made: Tensor) -> list[list[Thing]]:
+        """From one text to another along the line between their codes; nothing where the family has no codes."""
+        model = self.loaded.model
+        if not isinstance(model, Latent) or model.latent.kind != "grid" or len(made) < 2 * ROWS:
+            return []
+        with steady(self.recipe.threads), torch.inference_mode():
+            code = model.encode(made[: 2 * ROWS])
+            stops = [t / (STOPS - 1) for t in range(STOPS)]
+            frames = [self.row(model.decode((1 - t) * code[:ROWS] + t * code[ROWS:]), [""] * ROWS) for t in stops]
+        return [[frame[row] for frame in frames] for row in range(ROWS)]
 
     def facts(self) -> list[tuple[str, str]]:
         """How the model was made, for the last table."""

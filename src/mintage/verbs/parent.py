@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mintage.core import registry
 from mintage.core.config import from_json
 from mintage.core.errors import UsageError
-from mintage.core.protocols import Codec
+from mintage.core.protocols import Codec, Inherits
 from mintage.core.spec import Recipe, Spec
 from mintage.core.store import Run, find_run, load_tensors, read_json
 from mintage.core.words import say
@@ -158,5 +158,7 @@ def inherit(model: nn.Module, recipe: Recipe) -> float:
         theirs |= {name: value for name, value in whole.items() if name.startswith(tuple(f"{part}." for part in scaffold))}
     found, _ = matched(own, theirs, recipe, recipe_of(recipe.parent))
     model.load_state_dict({**own, **found})
+    if isinstance(model, Inherits):
+        model.inherit(theirs)
     sizes = {name: value.numel() for name, value in model.named_parameters()}
     return sum(n for name, n in sizes.items() if name in found) / max(1, sum(sizes.values()))

@@ -98,6 +98,11 @@ def passage(thing: Thing) -> str:
     return tag("figure", tag("div", marked, kind="text") + caption)
 
 
+def stop(thing: Thing) -> str:
+    """A text on the way from one to another."""
+    return tag("li", escape(thing.words if thing.content is None else str(thing.content)))
+
+
 def verdict(report: Report, exhibit: Exhibit) -> str:
     """The word, the reason, the next step, and five numbers at a glance."""
     word = report.verdict.word
@@ -149,7 +154,10 @@ def work(exhibit: Exhibit) -> str:
     if any(isinstance(thing.content, str) for thing in (*exhibit.samples, *exhibit.sketches)):
         note = say("Not chosen: the first ones made. Underlined: the longest passage that stands in the training text.")
         made = section(say("What it made"), note, "".join(map(passage, exhibit.samples)))
-        return made + section(say("What the sketch made"), baseline(), "".join(map(passage, exhibit.sketches)))
+        walks = "".join(tag("figure", tag("ol", "".join(map(stop, row)), kind="text")) for row in exhibit.between)
+        between = section(say("From one to another"), say("From the first to the last along the line between their codes."), walks)
+        sketches = section(say("What the sketch made"), baseline(), "".join(map(passage, exhibit.sketches)))
+        return made + (between if exhibit.between else "") + sketches
     alt = say("made by the model:")
     wall = tag("div", "".join(picture(t, alt) for t in exhibit.samples), kind="wall") if exhibit.samples else ""
     low = say("made by the sketch:")
