@@ -124,7 +124,8 @@ def test_small_sets_are_refused():
     assert kernel.Metric.refuse(SPEC, 29)
     assert not kernel.Metric.refuse(SPEC, 30)
     assert frechet.Metric.refuse(SPEC, 199)
-    assert likelihood.Metric.refuse(SPEC, 500)
+    assert likelihood.Metric.refuse(SPEC, 0)
+    assert not likelihood.Metric.refuse(SPEC, 1)
     assert not likelihood.Metric.refuse(TEXT, 1)
 
 

@@ -3,11 +3,16 @@
 import pytest
 import torch
 
-from mintage.core.protocols import Latent, Watches
-from mintage.core.spec import Batch, Spec
+from mintage.core.errors import UsageError
+from mintage.core.protocols import Latent, Scores, Watches
+from mintage.core.spec import RESERVED, Batch, Evidence, Spec
+from mintage.families.sketch import Config as SketchConfig
+from mintage.families.sketch import Model as Sketch
 from mintage.families.vae import Config, Model, divergence
+from mintage.metrics import compression, likelihood
 from mintage.nn.mixture import Mixture
 from mintage.nn.noise import Noise
+from mintage.nn.quantise import Finite
 from mintage.nn.trainer import Clock, Trainer, Training
 
 SMALL = Spec("grid", (1, 8, 8), ("channel", "height", "width"))
@@ -102,3 +107,90 @@ def test_the_mixture_finds_the_groups_and_what_is_in_them():
     assert 120 < int((drawn[:, 1] > 0).sum()) < 280
     alone = mixture.sample(torch.tensor([2]), Noise.rows_of([5]))  # of any group
     assert alone.shape == (1, 3)
+
+
+def test_the_likelihood_is_one_of_bytes_and_a_bound(fitted, digits):
+    x, y = digits
+    held = batch(((x[1600:] + 1) * 127.5).round() / 127.5 - 1, y[1600:])
+    with torch.inference_mode():
+        bits = -fitted.log_prob(held) / (64 * 0.6931)
+        one = Batch(held.x[:1], {"class": held.cond["class"][:1]}, held.weight[:1], held.length[:1])
+        assert torch.allclose(-fitted.log_prob(one) / (64 * 0.6931), bits[:1], atol=0.3)  # other draws of the code
+    assert 1.0 < bits.mean() < 4.1  # 17 levels: log2 17 = 4.09 says nothing of the picture
+    levels = fitted.net.levels.table.exp()
+    assert torch.allclose(levels.sum(1), torch.ones(len(levels)), atol=1e-4)
+
+
+def test_quantised_codes_are_tokens(digits):
+    x, _ = digits
+    _, model = trained(digits, Config(spatial=3, quantise=(4, 3, 5), width=16, depth=1), steps=30)
+    assert not isinstance(model, Scores)
+    assert model.latent.kind == "tokens"
+    ids = model.encode(x[1600:])
+    assert ids.shape == (197, 16)
+    assert RESERVED <= ids.min() <= ids.max() < RESERVED + 60 == model.latent.vocab
+    assert len(ids.unique()) > 10
+    again = model.decode(ids)
+    assert (again - x[1600:]).square().mean() < 0.6 * x[1600:].var(0).mean()
+    assert model.decode(torch.zeros(1, 16, dtype=torch.int64)).isfinite().all()  # padding decodes too
+    model.calibrate([batch(x[:500], digits[1][:500])], [batch(x[500:600], digits[1][500:600])])
+    *_, made = model.sample({"class": torch.arange(4)}, Noise.rows_of(range(4)), {})
+    assert made.shape == (4, 1, 8, 8)
+
+
+@pytest.mark.parametrize("levels", [(2,), (3, 4), (8, 5, 5, 5)])
+def test_quantising_rounds_to_levels_that_tokens_name(levels):
+    finite = Finite(levels)
+    z = 3 * Noise("z").normal((2000, len(levels)))
+    rounded = finite(z)
+    assert [len(rounded[:, i].round(decimals=4).unique()) for i in range(len(levels))] == list(levels)
+    assert torch.allclose(finite.values(finite.tokens(rounded)), rounded, atol=1e-5)
+    every = torch.arange(finite.count)
+    assert torch.equal(finite.tokens(finite.values(every)), every)
+    z.requires_grad_()
+    finite(z).sum().backward()
+    assert (z.grad > 0).any()
+
+
+def test_a_quantised_code_needs_whole_tokens():
+    with pytest.raises(UsageError, match="multiple"):
+        Model(SMALL, {}, Config(latent=10, quantise=(4, 4, 4)))
+
+
+def test_a_critic_joins_in_and_stays_behind(digits):
+    x, y = digits
+    config = Config(latent=8, width=16, depth=1, adversarial=1.0)
+    with Noise("vae").seeded():
+        model = Model(SMALL, CLASS, config)
+    trainer = Trainer(model, Training(batch=32, lr=0.02), Clock(12), seed=1)
+    rows = [trainer.step(step, lambda noise: batch(x[:32], y[:32])) for step in range(12)]
+    assert "code.doubt" not in rows[0]
+    assert {"code.doubt", "critic.told", "critic.slope"} <= set(rows[-1])
+    assert not any(name.startswith("critic") for name in trainer.averaged())
+    assert not isinstance(model, Scores)
+    Model(SMALL, CLASS, config).load_state_dict(trainer.averaged())  # as from a model folder
+
+
+def evidence(digits, model):
+    x, y = digits
+    held, given = x[1600:], {"given": {"class": y[1600:]}}
+    return Evidence(SMALL, held[:0], {}, x[:1500], held, held, {}, None, model, Noise("judge"), given)
+
+
+def test_the_report_says_what_a_picture_costs_as_a_code(fitted, digits):
+    x, _ = digits
+    found = {score.name: score for score in compression.Metric()(evidence(digits, fitted))}
+    assert found["bytes per item"].value == 16
+    with torch.inference_mode():
+        plain = float(compression.decibels(x[1600:], fitted.decode(fitted.encode(x[1600:]))).mean())
+    assert plain - 1 < found["reconstruction PSNR"].value < plain + 0.1  # a byte a number costs a little
+    assert 10 < found["PSNR of as many principal components"].value < 30
+    assert torch.allclose(compression.by_components(x[:1500], x[1600:], 64), x[1600:], atol=1e-3)
+    assert compression.Metric()(evidence(digits, None)) == []
+
+
+def test_the_report_says_how_likely_held_out_pictures_are(fitted, digits):
+    (score,) = likelihood.Metric()(evidence(digits, fitted))
+    assert score.name == "bits per dimension"
+    assert 1 < score.low < score.value < score.high < 4.1
+    assert likelihood.Metric()(evidence(digits, Sketch(SMALL, {}, SketchConfig()))) == []

@@ -27,6 +27,7 @@ from mintage.nn.diffaugment import augment
 from mintage.nn.generators import DcganGenerator, MlpGenerator
 from mintage.nn.noise import Noise
 from mintage.nn.style import StyleGenerator
+from mintage.nn.trainer import without_scaffold
 
 STEP = 0.05  # of the forward difference
 SPARE = 4  # one picture in so many is asked for its slope
@@ -109,7 +110,7 @@ class Model(nn.Module):
             for _ in range(config.critics)
         )
         self.register_buffer("altered", torch.tensor(1.0 if config.augment == "always" else 0.0))
-        self.register_load_state_dict_post_hook(_without_scaffold)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(without_scaffold)  # type: ignore[no-untyped-call]
         wide = config.loss == "wasserstein"  # its critic must stay ahead, or the two circle each other
         betas, slow = ((0.0, 0.9), 0.5) if wide else ((0.0, 0.99), 1.0)
         free = [f"critics.{i}.{name}" for i in range(config.critics) for name in ("head", "condition")]
@@ -275,8 +276,3 @@ def _distinct(made: Tensor, real: Tensor) -> float:
     """How many of the real items are nearest to something made, as a share of what was made."""
     near = torch.cdist(made, real).argmin(1)
     return len(near.unique()) / len(near)  # type: ignore[no-untyped-call]
-
-
-def _without_scaffold(model: nn.Module, keys: Any) -> None:
-    """A model folder holds no critics: that they are missing is no fault."""
-    keys.missing_keys[:] = [k for k in keys.missing_keys if not k.startswith(("critics.", "altered"))]

@@ -68,6 +68,8 @@ class Model(Settled):
         self.groups = cond["class"].vocab if "class" in cond else 1
         self.components = Components(self.groups, config.components)
         self._ngram: Ngram | None = None
+        if target.kind == "tokens":  # only then is it one of ``Scores``
+            self.log_prob = self._log_prob
 
     @staticmethod
     def refuse(target: Spec, cond: Specs) -> str | None:
@@ -125,10 +127,8 @@ class Model(Settled):
         asked = cond["class"].long() if "class" in cond else torch.full((n,), 0 if self.groups == 1 else -1)
         return torch.where((asked >= 0) & (asked < self.groups), asked, -1)
 
-    def log_prob(self, batch: Batch) -> Tensor:
+    def _log_prob(self, batch: Batch) -> Tensor:
         """Log probability in nats of each text after its first token: [B]. Grids have none here."""
-        if self.target.kind != "tokens":
-            raise NotImplementedError("The sketch of grids has no likelihood.")
         return self.ngram.log_prob(batch.x, batch.length)
 
     def sample(self, cond: Cond, noise: Noise, knobs: Mapping[str, Any]) -> Iterator[Tensor]:

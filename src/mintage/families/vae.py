@@ -4,8 +4,10 @@ Kingma & Welling, 1312.6114: the encoder says where an example's code lies and h
 again, and the code pays for what it says (its divergence from the standard normal), a price that rises from nothing
 (Bowman et al., 1511.06349) to ``beta`` (Higgins et al. 2017). When training is over, a mixture of Gaussians is fitted
 on the codes of the train split (Ghosh et al., 1903.12436), and samples are drawn from it: one pass each. It is also a
-compressor. Short texts have codes too (``nn.sentence``); of a long one it sees passages. It does not repaint, and what
-the code of a picture does not say comes out as a mean: soft.
+compressor. Short texts have codes too (``nn.sentence``); of a long one it sees passages. Where a critic of patches joins
+in (Larsen et al., 1512.09300) the error of a picture is absolute and edges are sharper; where codes are quantised they
+are tokens, cost what they cost, and there is no price. It does not repaint, and what the code of a picture does not say
+comes out as a mean: soft.
 """
 
 from __future__ import annotations
@@ -19,14 +21,18 @@ import torch
 from torch import Tensor, nn
 
 from mintage.core.config import SHARE, Within
-from mintage.core.spec import PAD, Alarm, Batch, Cond, Phase, Spec, Specs
+from mintage.core.errors import UsageError
+from mintage.core.spec import PAD, RESERVED, Alarm, Batch, Cond, Phase, Spec, Specs
 from mintage.core.words import say
-from mintage.nn.autoencoder import Coder, Convolutional, Dense
+from mintage.nn.autoencoder import Coder, Convolutional, Dense, Grids
 from mintage.nn.decode import Knobs as Words
 from mintage.nn.mixture import Mixture
 from mintage.nn.noise import Noise
+from mintage.nn.patches import Patches
+from mintage.nn.quantise import Finite
 from mintage.nn.sentence import Sentence, begun, gathered
 from mintage.nn.settled import Settled
+from mintage.nn.trainer import without_scaffold
 
 DROP = 0.1  # share of examples that are trained without class and caption
 CODES = 16_000  # training codes that the density is fitted on
@@ -35,6 +41,10 @@ ACTIVE = 0.01  # nats: a number of the code that says less is not used (Burda et
 FLOOR = 1.0  # nats: a code that says less in all has collapsed
 SEEN = 30  # updates before which nobody can tell
 ROWS = 8  # of texts made at once
+COUNTED = 4  # every fourth of them has its levels counted
+DRAWS = 8  # codes behind a likelihood
+CALM = 0.8  # of the density's deviations, for grids: no code lies in the tails between components, and it shows
+CRITIC = 0.5  # share of the training after which the critic joins in
 LEAST_SCALE = 0.1  # of a code's number; one that never moves is not blown up
 
 
@@ -51,6 +61,8 @@ class Config:
         beta: Price of what the code says; 1 is the likelihood's own.
         anneal: Share of the training in which that price rises from 0.
         pieces: Most runs of ids of a text that are learned as one, as words are.
+        adversarial: Weight of a critic of patches in the second half of the training; 0 = none.
+        quantise: Levels of the numbers that make one token, as 8,5,5,5; empty = codes are numbers.
     """
 
     net: Literal["conv", "mlp"] = "conv"
@@ -61,6 +73,8 @@ class Config:
     beta: Annotated[float, Within(0, 1e6)] = 1.0
     anneal: Annotated[float, SHARE] = 0.1
     pieces: Annotated[int, Within(0, 1 << 16)] = 4096
+    adversarial: Annotated[float, Within(0, 1000)] = 0.0
+    quantise: Annotated[tuple[int, ...], Within(2, 256)] = ()
 
 
 @dataclass(frozen=True)
@@ -84,11 +98,18 @@ class Knobs(Words):
 def network(target: Spec, cond: Specs, config: Config) -> Any:
     """The network for this target."""
     given = {name: spec for name, spec in cond.items() if name in ("class", "caption")}
+    numbers = len(config.quantise)
+    if numbers and (config.spatial not in (0, numbers) or (not config.spatial and config.latent % numbers)):
+        sentence = "-o quantise has {n} numbers: choose spatial={n}, or a latent that is a multiple of it."
+        raise UsageError(say(sentence, n=numbers))
+    if config.adversarial and len(target.shape) != 3:
+        raise UsageError(say("-o adversarial sharpens pictures; leave it out here."))
     if target.kind == "tokens":
         return Sentence(target, given, config.latent, config.width, config.depth, config.pieces)
+    sharp = config.adversarial > 0
     if config.net == "mlp" or len(target.shape) != 3:
-        return Dense(target, given, config.latent, config.width, config.depth)
-    return Convolutional(target, given, config.latent, config.spatial, config.width, config.depth)
+        return Dense(target, given, config.latent, config.width, config.depth, sharp)
+    return Convolutional(target, given, config.latent, config.spatial, config.width, config.depth, sharp)
 
 
 def divergence(mean: Tensor, logvar: Tensor) -> Tensor:
@@ -111,6 +132,7 @@ class Scale(Settled):
 class Model(nn.Module):
     """Encoder, decoder, and the density on codes."""
 
+    scaffold = ("critic",)
     updates: Tensor  # []
 
     def __init__(self, target: Spec, cond: Specs, config: Config) -> None:
@@ -123,11 +145,16 @@ class Model(nn.Module):
         self.density = Mixture(self.groups, math.prod(self.net.code))
         self.scale = Scale()
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
-        dense = config.net == "mlp" and target.kind == "grid"
-        self.phases = (Phase("code", ("net",), optim="adamw" if dense else "muon"),)  # Muon costs a perceptron more than it gains
+        dense = config.net == "mlp" and target.kind == "grid"  # Muon costs a perceptron more than it gains
+        self.finite = Finite(config.quantise) if config.quantise else None
+        self.critic = Patches(target.shape[0], min(target.shape[1:]), 32) if config.adversarial else None
+        critic = (Phase("critic", ("critic",), start=CRITIC, optim="adamw", lr=0.05),) if config.adversarial else ()
+        self.phases = (Phase("code", ("net",), optim="adamw" if dense else "muon"), *critic)
+        self.register_load_state_dict_post_hook(without_scaffold)  # type: ignore[no-untyped-call]
+        if self.finite is None and self.critic is None:  # only then is it one of ``Scores``
+            self.log_prob = self.bound
         if target.kind == "tokens":
             self.chunk = ROWS
-            self.log_prob = self._bound  # texts alone are judged by their likelihood
 
     @staticmethod
     def refuse(target: Spec, cond: Specs) -> str | None:
@@ -173,20 +200,42 @@ class Model(nn.Module):
                 found[name] = torch.where(drop.to(rows.device).view(-1, *[1] * (rows.ndim - 1)), null, rows)
         return found
 
+    def _drawn(self, mean: Tensor, logvar: Tensor, noise: Noise) -> Tensor:
+        """A code where the encoder says that it lies, [B, *code]; quantised, the code itself."""
+        if self.finite is not None:
+            return self._joined(self.finite(self._vectors(mean)))
+        return mean + (0.5 * logvar).exp() * noise.normal(mean.shape).to(mean.device)
+
+    def _vectors(self, z: Tensor) -> Tensor:
+        """A code [B, *code] as the vectors that make tokens, [B, T, C]."""
+        return z.flatten(2).mT if len(self.net.code) == 3 else z.view(len(z), -1, len(self.config.quantise))
+
+    def _joined(self, vectors: Tensor) -> Tensor:
+        """What ``_vectors`` took apart."""
+        return (vectors.mT if len(self.net.code) == 3 else vectors).reshape(len(vectors), *self.net.code)
+
     def loss(self, batch: Batch, phase: Phase, progress: float, noise: Noise) -> dict[str, Tensor]:
         """What is left to tell, and what the code says at its price: nats a number of the example, [B] each."""
-        self.updates += 1
         cond = self._without(batch.cond, noise.fork("drop").mask((len(batch.x),), DROP))
+        if phase.name == "critic" and self.critic is not None:
+            with torch.no_grad():
+                made = self.net.decode(self._drawn(*self.net.encode(batch.x, cond), noise.fork("code")), cond)
+            return self.critic.lesson(batch.x, made.clamp(-1, 1), noise.fork("slope"))
+        self.updates += 1
         mean, logvar = self.net.encode(batch.x, cond)
-        z = mean + (0.5 * logvar).exp() * noise.fork("code").normal(mean.shape).to(mean.device)
-        price = self.config.beta * min(1.0, progress / self.config.anneal if self.config.anneal else 1.0)
-        left = self.net.nats(self.net.decode(z, cond), batch.x, noise)
-        return {"left": left / self.numbers, "said": price * divergence(mean, logvar).sum(1) / self.numbers}
+        made = self.net.decode(self._drawn(mean, logvar, noise.fork("code")), cond)
+        found = {"left": self.net.nats(made, batch.x, noise) / self.numbers}
+        if self.finite is None:
+            price = self.config.beta * min(1.0, progress / self.config.anneal if self.config.anneal else 1.0)
+            found["said"] = price * divergence(mean, logvar).sum(1) / self.numbers
+        if self.critic is not None and progress >= CRITIC:
+            found["doubt"] = self.config.adversarial * self.critic.doubt(batch.x, made.clamp(-1, 1))
+        return found
 
     @torch.no_grad()
     def watch(self, batch: Batch, progress: float, noise: Noise) -> Alarm | None:
         """Has the code gone silent? Then the price was too high, or came too early."""
-        if int(self.updates) < SEEN:
+        if int(self.updates) < SEEN or self.finite is not None:
             return None
         said = divergence(*self.net.encode(batch.x, batch.cond)).mean(0)  # [K]
         active = int((said > ACTIVE).sum())
@@ -205,11 +254,13 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, train: Iterable[Batch], held: Iterable[Batch]) -> None:
-        """Fit the density on codes drawn from the encoder, as the decoder has met them."""
+        """Fit the density on codes drawn from the encoder, as the decoder has met them; count the levels of grids."""
         if isinstance(self.net, Sentence):
             train = gathered(train, self.net.context)
         noise, kept, every, count = Noise("density"), list[tuple[Tensor, ...]](), 1, 0
         for batch in train:
+            if isinstance(self.net, Grids):
+                self._count(batch, noise, COUNTED * every)
             kept.append(self._coded(batch, noise, every))
             count += len(kept[-1][0])
             if count > CODES:  # too many: every second of them, and of what comes
@@ -221,48 +272,75 @@ class Model(nn.Module):
         chooses = torch.arange(len(z)) % TENTH == TENTH - 1
         out, out_group = torch.cat([out, z[chooses]]), torch.cat([out_group, group[chooses]])
         self.density.settle(z[~chooses], group[~chooses], out, out_group, noise.fork("mixture"))
+        if isinstance(self.net, Grids):
+            self.net.counted()
         means = mean.view(-1, *self.net.code)
         axes = (0, 2, 3) if len(self.net.code) == 3 else (0,)  # on a grid every cell is scaled alike
         deviation, middle = torch.std_mean(means, axes, keepdim=True)
         self.scale.keep(mean=middle, deviation=deviation.clamp(min=LEAST_SCALE))
 
+    def _count(self, batch: Batch, noise: Noise, every: int) -> None:
+        """Show the network what stood where its decoder said something."""
+        x, cond = batch.x[::every], {name: value[::every] for name, value in batch.cond.items()}
+        z = self._drawn(*self.net.encode(x, cond), noise)
+        if isinstance(self.net, Grids):
+            self.net.count(self.net.decode(z, cond), x)
+
+    def bound(self, batch: Batch) -> Tensor:
+        """Log probability in nats of each example itself under its condition: a lower bound. [B]
+
+        The importance-weighted one (Burda et al., 1509.00519) with ``DRAWS`` codes, which are the same every time; of texts,
+        which cost more, with one code, which makes it that of 1312.6114.
+        """
+        mean, logvar = self.net.encode(batch.x, batch.cond)
+        noise, group, terms = Noise("bound"), self._group(batch.cond, len(batch.x)), []
+        left = self.net.exact if isinstance(self.net, Grids) else self.net.nats
+        for _ in range(DRAWS if isinstance(self.net, Grids) else 1):
+            eps = noise.normal(mean.shape).to(mean.device)
+            z = mean + (0.5 * logvar).exp() * eps
+            surprise = -0.5 * (eps.square() + logvar + math.log(2 * math.pi)).flatten(1).sum(1)  # log q(z | x)
+            told = left(self.net.decode(z, batch.cond), batch.x)
+            terms.append(self.density.log_prob(z.flatten(1), group) - surprise - told)
+        return torch.stack(terms).logsumexp(0) - math.log(len(terms))
+
     def _coded(self, batch: Batch, noise: Noise, every: int) -> tuple[Tensor, ...]:
         """Mean [B, K], a drawn code [B, K] and the class [B] of the rows of a batch that are looked at."""
         x, cond = batch.x[::every], {name: value[::every] for name, value in batch.cond.items()}
         mean, logvar = self.net.encode(x, cond)
-        z = mean + (0.5 * logvar).exp() * noise.normal(mean.shape)
-        return mean.flatten(1), z.flatten(1), self._group(cond, len(x))
+        z = self._drawn(mean, logvar, noise)
+        return (z if self.finite is not None else mean).flatten(1), z.flatten(1), self._group(cond, len(x))
 
     @property
     def latent(self) -> Spec:
-        """A code as a grid: on the coarse cells, or all in the channels of one cell."""
-        shape = (*self.net.code, 1, 1)[:3]
-        return Spec("grid", shape, ("channel", "height", "width"))
+        """A code as a grid: on the coarse cells, or all in the channels of one cell; quantised, as tokens."""
+        if self.finite is not None:
+            length = math.prod(self.net.code) // len(self.config.quantise)
+            return Spec("tokens", (length,), ("token",), vocab=RESERVED + self.finite.count)
+        return Spec("grid", (*self.net.code, 1, 1)[:3], ("channel", "height", "width"))
 
     def encode(self, x: Tensor) -> Tensor:
-        """Examples [B, ...] → the means of their codes at unit scale [B, C, H, W]."""
+        """Examples [B, ...] → the means of their codes at unit scale [B, C, H, W], or tokens [B, T] from RESERVED on."""
         if isinstance(self.net, Sentence):
             x = begun(x)
         mean, _ = self.net.encode(x, {})
+        if self.finite is not None:
+            return RESERVED + self.finite.tokens(self.finite(self._vectors(mean)))
         return ((mean - self.scale.mean) / self.scale.deviation).view(len(x), *self.latent.shape)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Codes [B, C, H, W] → examples [B, ...]; of a text every word the likeliest."""
-        code = z.view(len(z), *self.net.code) * self.scale.deviation + self.scale.mean
+        """Codes in the form of ``latent`` → examples [B, ...]; what is no code counts as the nearest, a word is the likeliest."""
+        if self.finite is not None:
+            code = self._joined(self.finite.values((z - RESERVED).clamp(0, self.finite.count - 1)))
+        else:
+            code = z.view(len(z), *self.net.code) * self.scale.deviation + self.scale.mean
         *_, made = self.net.made(self.net.decode(code, {}), {}, Noise("decode", rows=range(len(z))), {"temperature": 0.0})
         return made
 
-    def _bound(self, batch: Batch) -> Tensor:
-        """A lower bound on the log probability in nats of each example, by one drawn code (1312.6114). [B]"""
-        mean, logvar = self.net.encode(batch.x, batch.cond)
-        eps = Noise("bound").normal(mean.shape).to(mean.device)
-        z = mean + (0.5 * logvar).exp() * eps
-        told = self.net.nats(self.net.decode(z, batch.cond), batch.x)
-        surprise = -0.5 * (eps.square() + logvar + math.log(2 * math.pi)).flatten(1).sum(1)  # log q(z | x)
-        found: Tensor = self.density.log_prob(z.flatten(1), self._group(batch.cond, len(z))) - surprise - told
-        return found
-
     def sample(self, cond: Cond, noise: Noise, knobs: Mapping[str, Any]) -> Iterator[Tensor]:
         """One code a row from the density, and what the decoder makes of it."""
-        z = self.density.sample(self._group(cond, noise.rows), noise, float(knobs.get("temperature", 1.0)))
-        yield from self.net.made(self.net.decode(z.view(-1, *self.net.code), cond), cond, noise.fork("words"), knobs)
+        calm = 1.0 if self.target.kind == "tokens" else CALM
+        z = self.density.sample(self._group(cond, noise.rows), noise, calm * float(knobs.get("temperature", 1.0)))
+        z = z.view(-1, *self.net.code)
+        if self.finite is not None:
+            z = self._joined(self.finite.nearest(self._vectors(z)))
+        yield from self.net.made(self.net.decode(z, cond), cond, noise.fork("words"), knobs)

@@ -1,4 +1,4 @@
-"""How well the model predicts held-out text: nats per character and bits per byte, whatever the vocabulary.
+"""How well the model predicts what was held out: nats per character and bits per byte of texts, bits per dimension of grids.
 
 Texts longer than the context are read in windows that overlap by half, so that every token but the first half-window
 of a text is predicted from at least half a context. The gain over the sketch is taken text by text, which is far
@@ -17,9 +17,11 @@ from torch import Tensor
 from mintage.core.protocols import Scores
 from mintage.core.spec import PAD, Batch, Cond, Evidence, Score, Spec
 from mintage.core.words import say
-from mintage.nn.intervals import spread, weights
+from mintage.nn.intervals import mean, spread, weights
 
 ROWS = 16  # windows read at once
+ITEMS = 500  # grids
+GRIDS = 50  # of them read at once
 LN2 = 0.6931471805599453
 
 
@@ -65,20 +67,39 @@ def nats(model: Scores, passages: Sequence[Passage], context: int) -> Tensor:
     return total
 
 
+def bits(model: Scores, x: Tensor, cond: Cond) -> Tensor:
+    """Negative log2 probability per number of each grid [N, ...] under its condition [N]. [N]"""
+    found = []
+    for start in range(0, len(x), GRIDS):
+        rows = slice(start, start + GRIDS)
+        part, given = x[rows], {name: values[rows] for name, values in cond.items()}
+        with torch.inference_mode():
+            found.append(-model.log_prob(Batch(part, given, torch.ones(len(part)), torch.full((len(part),), part.shape[-1]))))
+    return torch.cat(found).double() / (x[0].numel() * LN2)
+
+
 class Metric:
-    """Nats per character and bits per byte on test passages; with the sketch in ``extra``, what was gained over it."""
+    """Nats per character and bits per byte on test passages; with the sketch in ``extra``, what was gained over it.
+
+    Bits per dimension on grids, the bytes themselves; a bound where the model has only one.
+    """
 
     question = "real"
 
     @staticmethod
     def refuse(target: Spec, n: int) -> str | None:
-        """Only texts have one, and only held-out ones mean something."""
-        if target.kind != "tokens":
-            return say("likelihood is for texts")
-        return None if n >= 1 else say("likelihood needs held-out text, and there is none")
+        """Only held-out items mean something."""
+        return None if n >= 1 else say("likelihood needs held-out items, and there are none")
 
     def __call__(self, evidence: Evidence) -> list[Score]:
         """Empty for a model without likelihood, and for the floor, which has no model."""
+        if evidence.target.kind == "grid":
+            if not isinstance(evidence.model, Scores) or not len(evidence.test):
+                return []
+            x = evidence.test[:ITEMS]
+            cond = {name: values[: len(x)] for name, values in evidence.extra["given"].items()}
+            noise, n = evidence.noise.fork("likelihood"), f"n = {len(x)}"
+            return [Score("bits per dimension", *mean(bits(evidence.model, x, cond), noise), "lower", note=n)]
         passages: Sequence[Passage] = evidence.extra.get("passages", ())
         if not passages or not isinstance(evidence.model, Scores):
             return []

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from mintage.core.spec import Cond, Spec, Specs
 from mintage.nn.condition import Condition
+from mintage.nn.levels import Levels
 from mintage.nn.noise import Noise
 from mintage.nn.unet import Block
 
@@ -58,6 +59,7 @@ class Grids(nn.Module):
         super().__init__()
         self.condition, self.absolute = Condition(cond, width), absolute
         self.register_buffer("deviation", torch.ones(()))
+        self.levels = Levels()
 
     def made(self, output: Tensor, cond: Cond, noise: Noise, knobs: Mapping[str, Any]) -> Iterator[Tensor]:
         """What was said, within the range of grids: a mean, so nothing is drawn. [B, ...]"""
@@ -75,6 +77,18 @@ class Grids(nn.Module):
         if self.absolute:
             return (size / s + (2 * s).log()).sum(1)
         return (size / (2 * s * s) + s.log() + 0.5 * math.log(2 * math.pi)).sum(1)
+
+    def exact(self, output: Tensor, x: Tensor) -> Tensor:
+        """Negative log probability in nats of the bytes of ``x``. [B]"""
+        return -self.levels.log_prob(output, x, float(self.deviation))
+
+    def count(self, output: Tensor, x: Tensor) -> None:
+        """Which levels stood where the decoder said what."""
+        self.levels.count(output, x)
+
+    def counted(self) -> None:
+        """The table of what was counted."""
+        self.levels.settle(float(self.deviation))
 
 
 def _begin_code(layer: nn.Linear | nn.Conv2d) -> None:

@@ -129,6 +129,12 @@ def _within(name: str, part: str) -> bool:
     return part == "" or name == part or name.startswith(part + ".")
 
 
+def without_scaffold(model: nn.Module, keys: Any) -> None:
+    """A hook after loading: a model folder holds no scaffold, so that it is missing there is no fault."""
+    parts: Sequence[str] = getattr(model, "scaffold", ())
+    keys.missing_keys[:] = [key for key in keys.missing_keys if not any(_within(key, part) for part in parts)]
+
+
 class Trainer:
     """Everything that changes while a model trains."""
 

@@ -134,7 +134,7 @@ class Bench:
             extra["texts"] = {"train": texts, "test": self.spelled(self.test)}
             extra |= {"copies": Verbatim(texts), "passages": self.passages(), "sketch": self.loaded.sketch}
         else:
-            extra["copies"] = copies_for(self.loaded.run, self.dataset)
+            extra |= {"copies": copies_for(self.loaded.run, self.dataset), "given": self.given}
         labels = {split: self.dataset.labels(split) for split in ("train", "holdout", "test")}
         real = (train, self.holdout, self.test)
         return Evidence(self.recipe.target, train[:0], {}, *real, labels, self.features, None, self.noise, extra)

@@ -212,7 +212,7 @@ def questions(report: Report) -> str:
     return section(say("Five questions"), "", "".join(parts))
 
 
-APART = ("likelihood", "repetition")  # for texts alone: that they are missing for pictures is no news
+APART = ("compression", "likelihood", "repetition")  # for one medium alone: that they are missing for others is no news
 
 
 def row(line: Line) -> list[str]:
