@@ -34,7 +34,7 @@ def test_the_nearest_to_real_wins_and_the_sentence_has_the_numbers():
     assert found.close == ()
     assert "Take flow for this data at 3 min" in found.sentence
     assert "0.100" in found.sentence
-    assert "vae: kernel distance 0.300" in found.sentence
+    assert "(kernel distance 0.100; vae 0.300)" in found.sentence
     assert "what the plan chooses" in found.of_default
 
 
@@ -53,7 +53,7 @@ def test_level_on_real_is_decided_by_variety():
     rivals = [entry("gan", kernel=(0.1, 0.05), recall=(0.4, 0.05)), entry("flow", kernel=(0.12, 0.05), recall=(0.9, 0.05))]
     found = outcome(rivals, "gan", 1)
     assert found.winner == "flow"
-    assert "more varied (recall 90 %; gan: recall 40 %)" in found.sentence
+    assert "more varied (recall 90 %; gan 40 %)" in found.sentence
     assert "did not win" in found.of_default
 
 

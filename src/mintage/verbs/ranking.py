@@ -209,13 +209,6 @@ def joined(labels: Sequence[str]) -> str:
     return say(", ").join(labels[:-1]) + say(" and ") + labels[-1] if len(labels) > 1 else "".join(labels)
 
 
-def shown(line: Line | None) -> str:
-    """A number with its name, as a sentence has it."""
-    if line is None:
-        return "–"
-    return f"{say(line.made.name)} {percent(line.made.value) if line.made.name in SHARES else number(line.made.value)}"
-
-
 def _won(best: Entry, entries: Sequence[Entry], why: str, minutes: float) -> str:
     """One sentence: who, and on which question."""
     others = [e for e in entries if e is not best]
@@ -223,8 +216,10 @@ def _won(best: Entry, entries: Sequence[Entry], why: str, minutes: float) -> str
     if not why:
         return sentence + say("all others are bubbles.")
     near = [o for o in others if ahead(best.report, o.report, why)]
-    own = shown(line_of(best.report, why))
-    rest = "; ".join(f"{o.label}: {shown(line_of(o.report, why))}" for o in near)
+    line = line_of(best.report, why)
+    name = line.made.name if line else ""
+    own = f"{say(name)} {spelled(line.made.value, name)}" if line else "–"
+    rest = say(", ").join(f"{o.label} {spelled(score.value, name)}" for o in near if (score := cell(o.report, name)))
     reasons = {
         "real": say("nothing else here comes as near to the real ({own}; {rest}).", own=own, rest=rest),
         "varied": say("as real as the best, and more varied ({own}; {rest}).", own=own, rest=rest),
