@@ -116,7 +116,7 @@ def test_core_imports_no_torch_at_top_level():
 FLAGS = {
     "make": {"--minutes", "--family", "--size", "--seed", "--name", "--from", "-o", "--dry-run", "--runs", "--json", "--quiet", "-q", "--verbose"},
     "inspect": {"-o", "--json", "--quiet", "-q", "--verbose"},
-    "train": {"--family", "--task", "--minutes", "--size", "--seed", "--name", "--from", "-o", "--dry-run", "--profile", "--runs", "--json", "--quiet", "-q", "--verbose"},
+    "train": {"--family", "--task", "--minutes", "--size", "--seed", "--name", "--from", "--codec", "-o", "--dry-run", "--profile", "--runs", "--json", "--quiet", "-q", "--verbose"},
     "generate": {"-n", "--seed", "--prompt", "--given", "--out", "--with", "-o", "--runs", "--json", "--quiet", "-q", "--verbose"},
     "evaluate": {"--seed", "--gate", "--runs", "--json", "--quiet", "-q", "--verbose"},
     "compare": {"--families", "--minutes", "--size", "--seed", "--name", "-o", "--runs", "--json", "--quiet", "-q", "--verbose"},

@@ -220,7 +220,11 @@ class Scores(Protocol):
 
 @runtime_checkable
 class Latent(Protocol):
-    """A family with a code for each example: a compressor, and what a second stage may model in place of the data."""
+    """A family with a code for each example: a compressor, and what a second stage may model in place of the data.
+
+    Its class may name in ``codes``, by the kind of ``latent`` ("grid", "tokens"), the settings under which its codes are
+    good to model, as ``-o`` takes them: then it can be the first of two stages.
+    """
 
     @property
     def latent(self) -> Spec:

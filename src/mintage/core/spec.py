@@ -180,6 +180,7 @@ class Recipe:
         codec: State of the fitted codec.
         options: What the person fixed by hand (``-o``, ``--size``), as text; part of what makes a run the same run.
         parent: Model it started from, if any.
+        first: The training of the autoencoder whose codes this one models, in a run of two stages.
     """
 
     data: str
@@ -202,6 +203,12 @@ class Recipe:
     knots: tuple[tuple[float, ...], ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
     parent: str = ""
+    first: Recipe | None = None
+
+    @property
+    def title(self) -> str:
+        """The family, or those of both stages: ``vae+flow``."""
+        return f"{self.first.title}+{self.family}" if self.first else self.family
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -132,6 +132,10 @@ class Scale(Settled):
 class Model(nn.Module):
     """Encoder, decoder, and the density on codes."""
 
+    codes: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "grid": {"spatial": "4"},
+        "tokens": {"spatial": "4", "quantise": "8,5,5,5"},
+    }
     scaffold = ("critic",)
     updates: Tensor  # []
 

@@ -38,6 +38,7 @@ Seed = Annotated[int, typer.Option(help=say("Seed of all randomness."))]
 Name = Annotated[str, typer.Option(help=say("Name of the run."))]
 From = Annotated[str, typer.Option("--from", metavar="MODEL", help=say("Start from this model's codec, sizes and weights."))]
 With = Annotated[list[str], typer.Option("--with", metavar="MODEL", help=say("Mix with this model; each seed chooses one."))]
+Codec = Annotated[str, typer.Option("--codec", metavar="MODEL", help=say("Model the codes of this trained autoencoder."))]
 Options = Annotated[list[str], typer.Option("-o", metavar="KEY=VALUE", help=say("Any other setting; mintage list shows them."))]
 DryRun = Annotated[bool, typer.Option("--dry-run", help=say("Show the plan and stop."))]
 Runs = Annotated[str, typer.Option(help=say("Folder of runs (MINTAGE_RUNS)."), envvar="MINTAGE_RUNS")]
@@ -66,7 +67,7 @@ def make(
     with Display(quiet) as display:
         result = verb(data, minutes, family, size, seed, name, tuple(o), runs, dry_run, display, from_)
     if not isinstance(result, Loop):
-        _out(json_, to_json(result.recipe), [result.recipe.family])
+        _out(json_, to_json(result.recipe), [result.recipe.title])
         return
     verdict = result.report.verdict
     value = {
@@ -101,7 +102,7 @@ def inspect(data: Data, o: Options = [], json_: Json = False, quiet: Quiet = Fal
 @app.command(help=say("Train a model, or go on with one: the same command resumes."))
 def train(
     data: Data, family: Family = "", task: Annotated[str, typer.Option(help=say("What it learns to undo."))] = "generate",
-    minutes: Minutes = 5.0, size: Size = "", seed: Seed = 0, name: Name = "", from_: From = "",
+    minutes: Minutes = 5.0, size: Size = "", seed: Seed = 0, name: Name = "", from_: From = "", codec: Codec = "",
     o: Options = [], dry_run: DryRun = False,  # noqa: B006
     profile: Annotated[bool, typer.Option("--profile", help=say("Write a Chrome trace of a few steps."))] = False,
     runs: Runs = "", json_: Json = False, quiet: Quiet = False, verbose: Verbose = False,
@@ -111,11 +112,11 @@ def train(
     from mintage.verbs.plan import Plan, Wish
     from mintage.verbs.train import train as verb
 
-    wish = Wish(data, family, task, minutes, size, seed, name, tuple(o), from_)
+    wish = Wish(data, family, task, minutes, size, seed, name, tuple(o), from_, codec)
     with Display(quiet) as display:
         result = verb(wish, runs, dry_run, profile, display)
     if isinstance(result, Plan):
-        _out(json_, to_json(result.recipe), [result.recipe.family])
+        _out(json_, to_json(result.recipe), [result.recipe.title])
     else:
         _out(json_, {"run": str(result.run), "steps": result.steps, "minutes": result.minutes}, [result.run])
 
@@ -193,10 +194,14 @@ def list_(json_: Json = False, verbose: Verbose = False) -> None:
     if json_:
         _out(True, table, [])
         return
+    from mintage.core.config import attribute_help
     from mintage.verbs.plan import valid_keys
+    from mintage.verbs.stages import Config as Stages
 
     for name in registry.names("families"):
         lines.append(f"-o ({name})\n" + "\n".join(f"  {key:<14} {text}" for key, text in valid_keys(name).items()))
+    shared = attribute_help(Stages)
+    lines.append(f"-o ({say('two stages, such as vae+flow')})\n" + "\n".join(f"  {key:<14} {text}" for key, text in shared.items()))
     _out(False, table, lines)
 
 

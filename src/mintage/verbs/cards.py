@@ -14,9 +14,15 @@ from mintage.core.words import LANGUAGES, say
 PIPELINES = {"image": "unconditional-image-generation", "text": "text-generation"}
 
 
+def _title(card: Mapping[str, Any]) -> str:
+    """The family, or those of both stages."""
+    first = card["recipe"].get("first")
+    return f"{first['family']}+{card['recipe']['family']}" if first else str(card["recipe"]["family"])
+
+
 def _front_matter(card: Mapping[str, Any]) -> str:
     recipe = card["recipe"]
-    tags = ["mintage", recipe["family"], recipe["modality"], "ai-generated"]
+    tags = ["mintage", *_title(card).split("+"), recipe["modality"], "ai-generated"]
     lines = [
         "---",
         "library_name: mintage",
@@ -34,7 +40,7 @@ def _facts(card: Mapping[str, Any], lang: str) -> list[str]:
         say(
             "A {family} model of {modality}, example size {size}.",
             lang,
-            family=recipe["family"],
+            family=_title(card),
             modality=recipe["modality"],
             size=size,
         ),
@@ -48,6 +54,19 @@ def _facts(card: Mapping[str, Any], lang: str) -> list[str]:
             seed=recipe["seed"],
         ),
         *([say("It started from the weights of {name}.", lang, name=recipe["parent"])] if recipe.get("parent") else []),
+        *(
+            say(
+                "Two stages: {first} ({minutes} of the minutes, {steps} steps) makes codes, and {last} models them; "
+                "the weights of both are in this folder.",
+                lang,
+                first=stage["family"],
+                minutes=round(stage["minutes"], 2),
+                steps=stage["steps"],
+                last=recipe["family"],
+            )
+            for stage in (card.get("first"),)
+            if stage
+        ),
         *(
             say(
                 "An alarm at step {step} ({reason}) started the training again with {change}.",
@@ -72,7 +91,7 @@ def _facts(card: Mapping[str, Any], lang: str) -> list[str]:
 
 def model_card(card: Mapping[str, Any]) -> str:
     """Markdown of the card."""
-    title = f"# {card['recipe']['family']} · {card['recipe']['modality']}"
+    title = f"# {_title(card)} · {card['recipe']['modality']}"
     parts = [_front_matter(card), "", title, ""]
     for lang in LANGUAGES:
         parts += [f"- {line}" for line in _facts(card, lang)] + [""]

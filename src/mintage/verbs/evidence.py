@@ -111,7 +111,7 @@ class Bench:
     def made(self) -> Evidence:
         """The model on trial."""
         x, asked, _ = self.drawn
-        return self._evidence(x, asked, self.loaded.model)
+        return self._evidence(x, asked, None if self.recipe.first else self.loaded.model)  # two stages score codes, not items
 
     @cached_property
     def floor(self) -> Evidence | None:

@@ -161,7 +161,7 @@ class Curator:
         return [
             (say("data"), recipe.data),
             (say("medium"), recipe.modality),
-            (say("family"), recipe.family),
+            (say("family"), recipe.title),
             (say("task"), recipe.task),
             (say("size of an item"), shape),
             (say("steps"), f"{int(card.get('steps', recipe.steps)):,} × {recipe.batch}"),

@@ -69,4 +69,12 @@ def explain(model: str, runs: str = "") -> list[Hop]:
     ]
     if hasattr(family, "settle"):
         hops.insert(7, ("train", say("closed-form fitting"), family.settle))
+    if recipe.first is not None:
+        first = registry.get("families", recipe.first.family)
+        hops[5:5] = [
+            ("train", say("stage 1 of 2: {family} learns to code, a whole run in stages/", family=recipe.first.family), first.loss),
+            ("train", say("stage 2 of 2: {family} sees codes in place of examples", family=recipe.family), first.encode),
+        ]
+        decoded = next(i for i, hop in enumerate(hops) if hop[2] is codec.decode)
+        hops.insert(decoded, ("generate", say("codes become an example"), first.decode))
     return [Hop(verb, what, line_of(where)) for verb, what, where in hops]

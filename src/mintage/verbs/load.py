@@ -36,6 +36,7 @@ from mintage.core.store import (
 )
 from mintage.core.words import say
 from mintage.nn.noise import Noise
+from mintage.nn.staged import Staged, modelled
 from mintage.verbs import cards
 
 if TYPE_CHECKING:
@@ -66,8 +67,11 @@ def build_model(recipe: Recipe, family: str = "") -> Any:
     family = family or recipe.family
     config_class = registry.get("families", family, "Config")
     config = from_json(config_class, recipe.config) if family == recipe.family else config_class()
+    first = build_model(recipe.first) if recipe.first and family == recipe.family else None
+    target, cond = modelled(first.latent, recipe.cond) if first is not None else (recipe.target, recipe.cond)
     with Noise(recipe.seed, family).seeded():
-        return registry.get("families", family)(recipe.target, recipe.cond, config)
+        model = registry.get("families", family)(target, cond, config)
+    return Staged(first, model) if first is not None else model
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ def save_model(folder: Path, recipe: Recipe, weights: Mapping[str, Tensor], sket
     card = {
         "format": FORMAT,
         "mintage": mintage.__version__,
-        "recipe": to_json(replace(recipe, data=Path(recipe.data).name, parent=parent_name(recipe.parent))),
+        "recipe": to_json(without_paths(recipe)),
         **facts,
     }
     write_json(temp / "card.json", card)
@@ -162,6 +166,12 @@ def parent_name(parent: str) -> str:
     """What a person calls the model in this folder; empty for none."""
     path = Path(parent)
     return path.parent.name if path.name == "model" else path.name
+
+
+def without_paths(recipe: Recipe) -> Recipe:
+    """The recipe as it may leave the machine."""
+    first = without_paths(recipe.first) if recipe.first else None
+    return replace(recipe, data=Path(recipe.data).name, parent=parent_name(recipe.parent), first=first)
 
 
 def model_folder(run: Run) -> Path:

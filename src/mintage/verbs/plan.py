@@ -26,8 +26,9 @@ from mintage.core.protocols import Codec, Fits
 from mintage.core.spec import Phase, Recipe, Spec
 from mintage.core.words import say
 from mintage.nn.noise import Noise
+from mintage.nn.staged import modelled
 from mintage.nn.trainer import Clock, Trainer, Training
-from mintage.verbs import parent
+from mintage.verbs import parent, stages
 from mintage.verbs.dataset import Dataset, build, longest
 from mintage.verbs.inspect import OPTIONS, Inspection, dataset_hash
 from mintage.verbs.load import build_model, build_task, parent_name
@@ -53,6 +54,7 @@ class Wish:
         name: Run name, or empty.
         options: ``-o`` pairs.
         parent: Model to start from (a run, its name or its folder), or empty.
+        codec: Trained autoencoder whose codes are to be modelled, or empty.
     """
 
     data: str
@@ -64,6 +66,7 @@ class Wish:
     name: str = ""
     options: tuple[str, ...] = ()
     parent: str = ""
+    codec: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class Plan:
         step_seconds: Measured seconds of one step of each phase.
         memory: Peak resident memory of the rehearsal, bytes.
         watt_hours: Estimated energy of the training.
+        first: The plan of the first stage where there is one to train.
     """
 
     recipe: Recipe
@@ -91,6 +95,7 @@ class Plan:
     step_seconds: Mapping[str, float]
     memory: int
     watt_hours: float
+    first: Plan | None = None
 
 
 def options_of(wish: Wish) -> dict[str, str]:
@@ -107,10 +112,13 @@ def choose_family(modality: str, family: str, task: str, target: Spec, cond: Map
         RefusedError: It cannot; the sentence names the families that can.
     """
     name = family or DEFAULT_FAMILY.get(modality, "flow")
-    reason = registry.get("families", name).refuse(target, cond) or registry.get("tasks", task).refuse(target, cond)
+    first, last = stages.split(name)
+    refused = stages.bridge(first, last, target, cond)[1] if first else registry.get("families", last).refuse(target, cond)
+    reason = refused or registry.get("tasks", task).refuse(target, cond)
     if not reason:
         return name
     fitting = [f for f in registry.names("families") if not registry.get("families", f).refuse(target, cond)]
+    fitting += stages.fitting(target, cond)
     raise RefusedError(f"{reason} " + say("For this data choose --family {families}.", families=", ".join(fitting)))
 
 
@@ -217,6 +225,8 @@ def outline(wish: Wish, inspection: Inspection) -> Outline:
     codec.fit(inspection.contents(train), [item.given for item in train])
     registry.get("tasks", wish.task)
     base = parent.recipe_of(wish.parent) if wish.parent else None
+    if base is not None and (base.first or wish.codec or stages.split(wish.family)[0]):
+        raise UsageError(say("--from {name}: two stages start from an autoencoder by --codec; leave --from out.", name=wish.parent))
     if base is None:
         views, given = codec.views(), dict(codec.conditions())
         target = choose_size(views["grid"] if "grid" in views else views["tokens"], inspection, wish.minutes, wish.size)
@@ -224,33 +234,64 @@ def outline(wish: Wish, inspection: Inspection) -> Outline:
         asked = {"modality": inspection.modality, "family": wish.family, "task": wish.task, "size": wish.size}
         parent.refuse(base, wish.parent, asked, codec)
         (codec, given), target = parent.codec_of(base, codec), base.target
-    family = choose_family(inspection.modality, wish.family or (base.family if base else ""), wish.task, target, given)
+    asked_family = wish.family or (base.family if base else "")
+    family = wish.family if wish.codec else choose_family(inspection.modality, asked_family, wish.task, target, given)
+    first, last = stages.split(family)
     recipe = Recipe(
-        data=wish.data, data_hash=dataset_hash(inspection.items), modality=inspection.modality, family=family,
+        data=wish.data, data_hash=dataset_hash(inspection.items), modality=inspection.modality, family=last,
         task=wish.task, seed=wish.seed, minutes=wish.minutes, steps=0, batch=0, threads=machine.cores,
         dtype=machine.dtype, device=machine.device, target=target, cond=given, config={}, training={},
         codec=codec.state, options=options_of(wish), parent=wish.parent,
     )  # fmt: skip
+    if first or wish.codec:
+        return _staged(recipe, wish, inspection, codec, machine)
     outlined = _widths(recipe, wish, inspection, codec, machine, base)
     if base is not None:
         parent.check(outlined.recipe)
     return outlined
 
 
-def _widths(recipe: Recipe, wish: Wish, inspection: Inspection, codec: Codec, machine: Machine, base: Recipe | None) -> Outline:
-    """The family's own sizes (or the base's) under the person's overrides, and the data encoded for them."""
-    model_class, config_class = (registry.get("families", recipe.family, part) for part in ("Model", "Config"))
+def _staged(recipe: Recipe, wish: Wish, inspection: Inspection, codec: Codec, machine: Machine) -> Outline:
+    """Two trainings: an autoencoder, or one that is there already, and the family that models its codes."""
+    if wish.codec:
+        recipe, after = stages.of_codec(wish, replace(recipe, cond=build_task(recipe).cond))
+    else:
+        own, after = stages.shared(wish, recipe)
+        draft = replace(recipe, family=own.family, minutes=own.minutes, options=options_of(own), cond={})  # codes say all
+        ahead = _widths(draft, own, inspection, codec, machine, None)
+        recipe = replace(recipe, cond=build_task(recipe).cond, first=ahead.recipe)
+    dataset = build(inspection, codec, recipe.target, recipe.cond)
+    target, cond = modelled(stages.latent_of(recipe), recipe.cond)
+    config, training, _ = _sizes(after, target, cond, len(dataset) * max(1, target.size("token")), machine.speed)
+    if target.kind == "tokens" and training.length:  # rows are short and all of one length
+        training = fitted(training, np.array([target.size("token")]), False)
+    training = replace(training, repair=0.0)  # the second stage sees no pixels that could be known
+    recipe = replace(recipe, family=after.family, minutes=after.minutes, batch=training.batch)
+    return Outline(replace(recipe, config=to_json(config), training=to_json(training)), dataset)
+
+
+def _sizes(
+    wish: Wish, target: Spec, cond: Mapping[str, Spec], n: int, speed: float, family: str = "", base: Recipe | None = None
+) -> tuple[Any, Training, set[str]]:
+    """A family's own sizes (or the base's) under the person's overrides: configuration, training, what was set by hand."""
+    model_class, config_class = (registry.get("families", family or wish.family, part) for part in ("Model", "Config"))
     values = parse(wish.options, [config_class, Training], OPTIONS)
-    target = recipe.target.at(token=128) if recipe.target.kind == "tokens" else recipe.target
-    dataset = build(inspection, codec, target, recipe.cond)
-    cond = build_task(recipe).cond
     config, own = config_class(), dict[str, Any]()
     if isinstance(model_class, Fits):
-        config, own = model_class.fit(recipe.target, cond, dataset.tokens or len(dataset), wish.minutes, machine.speed)
+        config, own = model_class.fit(target, cond, n, wish.minutes, speed)
     if base is not None:
         config, own = from_json(config_class, base.config), own | {"length": base.training["length"]}
     training = pick(Training, values, pick(Training, own, Training(batch=64, lr=2e-3)))
-    config = pick(config_class, values, config)
+    return pick(config_class, values, config), training, set(values)
+
+
+def _widths(recipe: Recipe, wish: Wish, inspection: Inspection, codec: Codec, machine: Machine, base: Recipe | None) -> Outline:
+    """The family's own sizes (or the base's) under the person's overrides, and the data encoded for them."""
+    target = recipe.target.at(token=128) if recipe.target.kind == "tokens" else recipe.target
+    dataset = build(inspection, codec, target, recipe.cond)
+    cond = build_task(recipe).cond
+    n = dataset.tokens or len(dataset)
+    config, training, values = _sizes(wish, recipe.target, cond, n, machine.speed, recipe.family, base)
     if training.length and target.kind == "tokens":
         if "length" not in values and base is None:
             training = fitted(training, np.diff(dataset.parts["train"].offsets), "batch" in values)
@@ -272,31 +313,34 @@ def fitted(training: Training, lengths: np.ndarray, fixed_batch: bool) -> Traini
 def solve(outlined: Outline) -> Plan:
     """Rehearse a step of each phase, and turn minutes into steps."""
     recipe, dataset = outlined.recipe, outlined.dataset
+    first = solve(Outline(recipe.first, stages.bare(dataset))) if recipe.first and not recipe.first.steps else None
+    recipe = replace(recipe, first=first.recipe) if first else recipe
     phases = build_model(recipe).phases
     if not phases:
-        return Plan(recipe, dataset, {}, peak_memory(), 0.0)
+        return Plan(recipe, dataset, {}, peak_memory(), 0.0, first)
     costs = rehearse(recipe, dataset)
     way = knots(phases, costs, recipe.minutes * 60 * (1 - OVERHEAD))
     fixed = int(recipe.training["steps"])
     way = [(fixed, 1.0)] if fixed else way
     energy = recipe.minutes / 60 * WATTS_PER_CORE * recipe.threads
-    return Plan(replace(recipe, steps=way[-1][0], knots=((0, 0.0), *way)), dataset, costs, peak_memory(), energy)
+    return Plan(replace(recipe, steps=way[-1][0], knots=((0, 0.0), *way)), dataset, costs, peak_memory(), energy, first)
 
 
 def run_name(wish: Wish, family: str) -> str:
     """``data-family[-task]``."""
     stem = Path(wish.data).resolve().stem if Path(wish.data).exists() else Path(wish.data).stem
     task = "" if wish.task == "generate" else f"-{wish.task}"
-    return wish.name or f"{stem or 'data'}-{family}{task}"
+    return wish.name or f"{stem or 'data'}-{family.replace('+', '-')}{task}"
 
 
 def describe(plan: Plan) -> str:
-    """The plan in one line for a person."""
+    """The plan in one line for a person, one for each stage."""
     recipe = plan.recipe
+    before = f"{describe(plan.first)}\n" if plan.first else ""
     size = "×".join(str(n) for n in recipe.target.shape[-2:]) if recipe.target.kind == "grid" else str(recipe.target.shape[0])
-    return say(
+    return before + say(
         "Plan: {family}, {size} {unit}, {steps} steps in {minutes} min on this {device}, {memory} GB, about {energy} Wh.",
-        family=recipe.family, size=size, unit=say("px") if recipe.target.kind == "grid" else say("tokens"),
+        family=recipe.title, size=size, unit=say("px") if recipe.target.kind == "grid" else say("tokens"),
         steps=recipe.steps, minutes=round(recipe.minutes, 2), device=recipe.device.upper(),
         memory=round(plan.memory / 1e9, 1), energy=round(plan.watt_hours, 2),
     )  # fmt: skip

@@ -32,7 +32,7 @@ from mintage.core.store import (
 from mintage.core.words import say
 from mintage.nn.noise import Noise
 from mintage.nn.trainer import Clock, Diverged, Trainer, Training
-from mintage.verbs import averages, journal, plan
+from mintage.verbs import averages, journal, plan, stages
 from mintage.verbs.dataset import Dataset
 from mintage.verbs.interrupt import Interrupt
 from mintage.verbs.load import build_model, build_task, fill, parent_name, save_model
@@ -121,6 +121,8 @@ class Session:
             self.tracker.say(
                 "warning", say("It starts from {name}: {share} % of its weights.", name=name, share=round(100 * share))
             )
+        if self.recipe.first:
+            stages.begin(self.model, self.run_, self.recipe, self.dataset)
         if hasattr(self.model, "settle"):
             self.model.settle(self.dataset.settling())
         self.run_.save_checkpoint(0, self.trainer.state(), keep="step0")
@@ -315,12 +317,13 @@ class Session:
     def _facts(self) -> dict[str, Any]:
         energy, how = self.meter.read()
         parts, kept = self.dataset.parts, self.trainer.averaged()  # without what only training needs
-        return {
+        own = {
             "steps": self.step, "minutes": round(self.elapsed / 60, 4), "energy_wh": round(energy, 4), "energy_how": how,
             "parameters": sum(p.numel() for n, p in self.shadow.named_parameters() if n in kept),
             "alarms": [{key: row[key] for key in ("step", "reason", "change")} for row in self.story.alarms],
             "data": {"train": len(parts["train"]), "held_out": len(parts["holdout"]) + len(parts["test"])},
         }  # fmt: skip
+        return stages.facts(self.run_, self.recipe, own)
 
     def finish(self) -> None:
         """Last checkpoint, the better of the final and the best average, and the model folder."""

@@ -17,15 +17,17 @@ from mintage.core.spec import Recipe
 from mintage.core.store import (
     Run,
     append_json,
+    find_run,
     load_tensors,
     read_json,
     read_jsonl,
     runs_folder,
+    write_bytes,
     write_json,
     write_jsonl,
 )
 from mintage.core.words import say
-from mintage.verbs import plan
+from mintage.verbs import plan, stages
 from mintage.verbs.dataset import Dataset, encoded
 from mintage.verbs.inspect import Inspection, inspect, manifest
 from mintage.verbs.interrupt import locked
@@ -65,8 +67,8 @@ def fit_sketch(recipe: Recipe, dataset: Dataset) -> Any:
 
 def identity(recipe: Recipe) -> dict[str, Any]:
     """What makes two trainings the same run, apart from the budget."""
-    keys = ("modality", "family", "task", "seed", "data_hash", "options", "parent")
-    return {key: to_json(recipe)[key] for key in keys}
+    keys = ("modality", "title", "task", "seed", "data_hash", "options", "parent")
+    return {key: to_json(getattr(recipe, key)) for key in keys}
 
 
 def plain(name: str, folder: Path) -> None:
@@ -123,12 +125,14 @@ def train(
     """
     if wish.parent:
         wish = replace(wish, parent=str(find_parent(wish.parent, runs)))
+    if wish.codec:
+        wish = replace(wish, codec=str(find_run(wish.codec, runs).path))
     if inspection is None:
         inspection = inspect(wish.data, plan.options_of(wish), on)
     for line in inspection.summary:
         on(Event("done", "inspect", line))
     outlined = plan.outline(wish, inspection)
-    run, frozen, draft = find_place(runs_folder(runs), plan.run_name(wish, outlined.recipe.family), outlined.recipe)
+    run, frozen, draft = find_place(runs_folder(runs), plan.run_name(wish, outlined.recipe.title), outlined.recipe)
     outlined = replace(outlined, recipe=draft)
     if frozen is not None and not dry_run:
         return _go_on(run, frozen, inspection, wish, profile, on)
@@ -147,6 +151,8 @@ def train(
     if dry_run:
         return solved
     write_jsonl(run.manifest, manifest(inspection))
+    if wish.codec:
+        stages.lay(run, solved.recipe, wish.codec)
     write_json(run.recipe, to_json(solved.recipe))  # last: it makes the folder a run
     return _sit(run, solved.recipe, outlined.dataset, sketch, solved.step_seconds, profile, on, "new")
 
@@ -215,6 +221,23 @@ def _stored_sketch(run: Run, recipe: Recipe) -> Any:
     return sketch.eval()
 
 
+def _after_first(run: Run, recipe: Recipe, dataset: Dataset, profile: bool, on: On) -> Recipe:
+    """Train the first stage unless it is finished; the recipe with that stage as its training left it."""
+    if recipe.first is None:
+        return recipe
+    own = stages.place(run, recipe)
+    if not (own.path / "finished.json").exists():
+        on(Event("warning", "train", say("Stage 1 of 2: {family}.", family=recipe.first.family), {"run": str(own.path)}))
+        write_bytes(own.manifest, run.manifest.read_bytes())
+        before = stages.place(Run(Path(recipe.parent).parent), recipe).model  # the same stage on the data as it was
+        first = replace(recipe.first, parent=str(before) if recipe.parent and before.exists() else "")
+        write_json(own.recipe, to_json(first))
+        bare = stages.bare(dataset)
+        _sit(own, first, bare, fit_sketch(first, bare), {}, profile, on, "stage")
+        on(Event("warning", "train", say("Stage 2 of 2: {family}.", family=recipe.family), {"run": str(run.path)}))
+    return stages.as_trained(run, recipe)
+
+
 def _sit(
     run: Run,
     recipe: Recipe,
@@ -227,12 +250,14 @@ def _sit(
 ) -> Trained:
     """One sitting: resume, run, finish, under the run's lock."""
     with locked(run.path):
+        if recipe.first is not None:
+            recipe = _after_first(run, recipe, dataset, profile, on)
         session = Session(run, recipe, dataset, sketch, on, profile)
         session.rehearsed = costs or (
             plan.rehearse(session.recipe, dataset) if session.trainer.lanes and not recipe.training["steps"] else {}
         )
         session.resume()
-        if session.trainer.lanes and not recipe.training["steps"]:
+        if session.trainer.lanes and not recipe.training["steps"] and said != "stage":  # a stage alone is not judged
             session.previewer.prepare()
         session.run()
         session.finish()
