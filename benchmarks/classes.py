@@ -2,7 +2,7 @@
 
     python benchmarks/classes.py digits --family gan --minutes 3
     python benchmarks/classes.py mnist --data MNIST_FOLDER --family gan --minutes 3
-    python benchmarks/classes.py fashion --data FASHION_FOLDER --family gan --minutes 3 -o loss=wasserstein
+    python benchmarks/classes.py folder --data fashion_mnist_mini/images --family gan --minutes 3 -o loss=wasserstein
 
 The judge (judge_images.py) is trained on the items that the generator may see and compares with items it does not. Real
 training items and the sketch stand beside. A class counts as made when the judge reads at least 3 % of the samples as it.
@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from judge_images import balanced, fit, judge, look
-from pictures import digits_halves, read_idx
-from PIL import Image
+from pictures import class_folders, digits, halves, read_idx
 
 from mintage.verbs.generate import draw
 from mintage.verbs.load import load
@@ -26,21 +25,6 @@ from mintage.verbs.plan import Wish
 from mintage.verbs.train import train
 
 LEAST = 0.03
-
-
-def fashion_parts(source: str, folder: Path) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], str]:
-    """Class folders of PNG files: three quarters are linked for the generator, a quarter judges."""
-    parts: list[tuple[list[np.ndarray], list[int]]] = [([], []), ([], [])]
-    for name in sorted(p.name for p in (Path(source) / "images").iterdir()):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for i, path in enumerate(sorted((Path(source) / "images" / name).glob("*.png"))):
-            pictures, labels = parts[i % 4 == 3]
-            pictures.append(np.asarray(Image.open(path).convert("L")))
-            labels.append(int(name.split("_")[0]))
-            if i % 4 != 3 and not (folder / name / path.name).exists():
-                (folder / name / path.name).symlink_to(path.resolve())
-    (x, y), (tx, ty) = ((np.stack(a), np.array(b, np.int64)) for a, b in parts)
-    return (x, y), (tx, ty), str(folder)
 
 
 def made_by(run: str, n: int, sketch: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -51,13 +35,13 @@ def made_by(run: str, n: int, sketch: bool) -> tuple[np.ndarray, np.ndarray]:
     cond = {"class": asked} if len(names) > 1 else {}
     x = draw(loaded, n, seed=1, cond=cond, sketch=sketch)
     pictures = np.stack([media.content for media in loaded.codec.decode(x, loaded.recipe.target)])
-    return pictures, np.array([int(names[i].split("_")[0]) for i in asked.tolist()])
+    return pictures, np.array([int(names[i]) for i in asked.tolist()])
 
 
 def main() -> None:
     """Train by class and without, and print one JSON object."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("case", choices=["digits", "mnist", "fashion"])
+    parser.add_argument("case", choices=["digits", "mnist", "folder"])
     parser.add_argument("--data", default="")
     parser.add_argument("--family", default="gan")
     parser.add_argument("--minutes", type=float, default=3.0)
@@ -66,12 +50,11 @@ def main() -> None:
     parser.add_argument("--runs", default="bench-runs")
     parser.add_argument("-o", action="append", default=[], dest="options")
     args = parser.parse_args()
-    if args.case == "digits":
-        (x, y), (tx, ty), data = digits_halves(Path(args.runs) / "digits-half")
-    elif args.case == "mnist":
+    if args.case == "mnist":
         (x, y), (tx, ty), data = read_idx(args.data, "train"), read_idx(args.data, "test"), args.data
     else:
-        (x, y), (tx, ty), data = fashion_parts(args.data, Path(args.runs) / "fashion-part")
+        source = digits() if args.case == "digits" else class_folders(Path(args.data))
+        (x, y), (tx, ty), data = halves(*source, Path(args.runs) / f"{args.case}-half-0", 0)
     net, held = fit(x, y, steps=600), balanced(ty, args.n)
     rows = balanced(y, args.n)
     real = judge(net, x[rows], y[rows], tx[held])
