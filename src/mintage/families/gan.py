@@ -238,7 +238,7 @@ class Model(nn.Module):
         rows, x = len(batch.x), batch.x.flatten(1).float()
         made, other = (self._make(batch.cond, rows, noise.fork(i)).flatten(1).float() for i in range(2))
         half = rows // 2
-        seen = _distinct(made, x) / _distinct(x[:half], x[half:])
+        seen = _distinct(made[:half], x[half:]) / _distinct(x[:half], x[half:])  # few items, few to be nearest: compare alike
         kin = torch.ones(rows, rows, dtype=torch.bool, device=x.device)
         if "class" in batch.cond:
             kin = batch.cond["class"][:, None] == batch.cond["class"]
