@@ -1,12 +1,13 @@
-"""The style-based generator: what truncation and style mixing do, measured on colour photographs.
+"""The style-based generator: what truncation and style mixing do, measured where layout and colour are known to be free.
 
-    python benchmarks/styles.py --data FLOWERS_FOLDER --minutes 4
+    python benchmarks/styles.py --minutes 2
+    python benchmarks/styles.py --data FLOWERS_FOLDER --minutes 60
 
-A style gan is trained on the class folders under ``train`` at 32 pixels; the judge (judge_images.py) is trained on the same
-pictures and compares with those under ``val``. Truncation: precision and recall at psi 1, .7 and .5. Mixing: two samples a
-and b of one class; either the coarse layers of a are replaced by those of b, or the fine ones. Layout is the grey picture
-averaged to 8 x 8 and standardised, colour the mean of each channel; each change is printed as a share of the distance
-between a and b themselves, so that 0 is "as a" and 1 "as far as another picture".
+Handwritten digits, each under a random tint, or the class folders under ``train`` and ``val`` at 32 pixels. The judge
+(judge_images.py) is trained on what the generator saw and compares with the rest. Truncation: precision and recall at psi 1,
+.7 and .5. Mixing: two samples a and b of one class; either the coarse layers of a are replaced by those of b, or the fine
+ones. Layout is the grey picture averaged to 8 x 8 and standardised, colour the channels' shares of the light; each change
+is printed as a share of the distance between a and b themselves, so that 0 is "as a" and 1 "as far as another picture".
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from judge_images import balanced, fit, judge
+from pictures import digits, halves
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -38,6 +40,15 @@ def read(folder: Path, side: int = SIDE) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(pictures), np.array([label for _, label in found], np.int64)
 
 
+def tinted(folder: Path) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Digits under random tints in two halves; the first is written as class folders."""
+    (x, y), rng = digits(), np.random.default_rng(5)
+    tint = rng.dirichlet(np.ones(3), len(x))
+    pictures = np.rint(x[..., None] * (tint / tint.max(1, keepdims=True))[:, None, None]).astype(np.uint8)
+    first, second, _ = halves(pictures, y, folder, 0)
+    return first, second
+
+
 def pixels(loaded: Loaded, x: Tensor) -> np.ndarray:
     """Model form → bytes [N, H, W, 3]."""
     return np.stack([media.content for media in loaded.codec.decode(x, loaded.recipe.target)])
@@ -51,8 +62,9 @@ def layout(x: Tensor) -> Tensor:
 
 
 def colour(x: Tensor) -> Tensor:
-    """[N, 3, H, W] → [N, 3]"""
-    return x.mean((2, 3))
+    """Which light the picture has, however much of it. [N, 3, H, W] → [N, 3]"""
+    light = (x + 1).sum((2, 3))
+    return light / light.sum(1, keepdim=True).clamp(min=1e-6)
 
 
 def mixing(loaded: Loaded, pairs: int, at: int) -> dict[str, dict[str, float]]:
@@ -81,16 +93,22 @@ def mixing(loaded: Loaded, pairs: int, at: int) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Train, draw and print one JSON object."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("--data", default="")
+    parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--n", type=int, default=600)
     parser.add_argument("--pairs", type=int, default=60)
-    parser.add_argument("--mix-from", type=int, default=3)
+    parser.add_argument("--mix-from", type=int, default=2)
     parser.add_argument("--runs", default="bench-runs")
     args = parser.parse_args()
-    wish = Wish(f"{args.data}/train", "gan", minutes=args.minutes, size=str(SIDE), name="styles", options=("generator=style",))
+    if args.data:
+        first, second = (read(Path(args.data) / part) for part in ("train", "val"))
+        data, size = f"{args.data}/train", str(SIDE)
+    else:
+        data, size = str(Path(args.runs) / "tinted"), ""
+        first, second = tinted(Path(data))
+    (x, y), (tx, ty) = first, second
+    wish = Wish(data, "gan", minutes=args.minutes, size=size, name="styles", options=("generator=style",))
     loaded = load(str(train(wish, runs=args.runs).run))  # type: ignore[union-attr]
-    (x, y), (tx, ty) = read(Path(args.data) / "train"), read(Path(args.data) / "val")
     net, held = fit(x, y, steps=500), balanced(ty, args.n)
     asked = torch.arange(args.n) % len(loaded.recipe.cond["class"].channels)
     table: dict[str, object] = {"real train": judge(net, x[balanced(y, args.n)], y[balanced(y, args.n)], tx[held]).__dict__}

@@ -36,7 +36,8 @@ TARGET = 0.6  # how surely the critic may tell pairs before augmentation grows
 PACE = 1 / 40_000  # growth of its probability a picture
 MOST = 0.8
 LR, PENALTY = 1e-3, 0.1  # for grids of 8 cells a side
-FEWEST, NARROWEST = 0.35, 0.3  # of the data's variety and spread, below which something made counts as collapsed
+FEWEST, NARROWEST = 0.2, 0.2  # of the data's variety and spread, below which what is made counts as collapsed
+YOUNG = 0.15  # progress up to which a generator may look collapsed and still come right
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,8 @@ class Model(nn.Module):
 
     def watch(self, batch: Batch, progress: float, noise: Noise) -> Alarm | None:
         """Has the generator collapsed, or has the critic won so far that nothing teaches any more?"""
+        if progress < YOUNG:
+            return None
         seen, width = self.variety(batch, noise)
         if seen > FEWEST and width > NARROWEST:
             return None

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from mintage.nn.mlp import Mlp
 from mintage.nn.noise import Noise
+from mintage.nn.optim import mark
 from mintage.nn.residual import begin, ladder, leaky, quiet, rails
 
 
@@ -64,6 +65,8 @@ class StyleGenerator(nn.Module):
         nn.init.normal_(self.start)
         pairs = [(widths[max(0, i - 1)], w, i > 0) for i, w in enumerate(widths)]
         self.convs = nn.ModuleList(conv for a, w, up in pairs for conv in (Modulated(a, w, style, up), Modulated(w, w, style)))
+        for layer in self.mapping.layers:
+            mark(layer, lr=0.1)  # every layer follows what this one does, so it goes slowly (Karras et al., 1812.04948)
         self.leave = nn.Conv2d(width, channels * self.patch**2, 3, padding=1)
         begin(self.leave)
         quiet(self.leave)
