@@ -7,6 +7,7 @@ import torch
 from mintage.core.spec import BOS, EOS, Batch, Spec
 from mintage.families import gpt
 from mintage.nn.counts import Mixed
+from mintage.nn.decode import Guided
 from mintage.nn.noise import Noise
 from mintage.nn.stream import Stream
 from mintage.nn.trainer import Clock, Trainer, Training
@@ -93,3 +94,30 @@ def test_knobs(model):
 def test_training_reads_what_was_not_seen(model):
     held = batch(Noise("held"), 8)
     assert -model.log_prob(held).sum() / (8 * 32) < 0.5, "the rule is one of 30 starts, then certainty"
+
+
+class Fixed:
+    def __init__(self, *logits):
+        self.logits = np.array([logits], np.float32)
+
+    def read(self, ids, last=1):
+        return self.logits
+
+
+def test_guidance_goes_beyond_what_the_condition_says(model):
+    told, free = Fixed(0.0, 1.0, -1.0), Fixed(0.0, 0.5, 1.0)
+    assert np.array_equal(Guided(told, free, 1.0).read([5]), told.read([5]))
+    assert np.allclose(Guided(told, free, 2.0).read([5]), [[0.0, 1.5, -3.0]])
+    assert sampled(model, 0, length=20, guidance=3.0) == sampled(model, 0, length=20), "nothing to be guided by"
+
+    with Noise("guided").seeded():
+        made = gpt.Model(TARGET, {"class": Spec("tokens", vocab=2)}, gpt.Config(width=32, layers=1, heads=1, pairs=8)).eval()
+    torch.nn.init.normal_(made.class_embed.weight)
+    torch.nn.init.normal_(made.net.head)
+
+    def drawn(guidance):
+        *_, x = made.sample({"class": torch.tensor([1])}, Noise.rows_of([4]), {"length": 20, "guidance": guidance})
+        return x.tolist()
+
+    assert drawn(1.0) != drawn(2.0)
+    assert drawn(2.0) == drawn(2.0)

@@ -38,6 +38,15 @@ def test_reserved_ids_are_silent_and_broken_bytes_do_not_raise():
     assert vocabulary.decode([RESERVED + 0xE7, RESERVED + 65]) == "\ufffdA"
 
 
+def test_what_only_spells_rare_characters_is_not_drawn():
+    vocabulary = Vocabulary.fit(["春眠不覺曉" * 3 + "鸕"], "char")
+    rare = vocabulary.encode("鸕").tolist()
+    assert len(rare) == 3
+    assert set(rare) <= set(vocabulary.spelling)
+    assert not set(vocabulary.encode("春眠 abc\n").tolist()) & set(vocabulary.spelling)
+    assert not Vocabulary().spelling, "a vocabulary of bytes writes everything with them"
+
+
 def test_what_was_seen_once_or_twice_is_not_kept():
     secret = "Ξενοφώ"
     for kind in ("char", "bpe"):

@@ -17,10 +17,10 @@ from mintage.core.config import Within
 from mintage.core.errors import UsageError
 from mintage.core.spec import Spec, Specs
 from mintage.core.words import say
-from mintage.nn.decode import Knobs, Reader
+from mintage.nn.decode import Reader
 from mintage.nn.stream import Recomputed, Stream
 from mintage.nn.transformer import Decoder, sizes
-from mintage.nn.writer import Writer
+from mintage.nn.writer import Knobs, Writer
 
 __all__ = ["Config", "Knobs", "Model"]
 

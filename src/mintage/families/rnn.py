@@ -15,10 +15,10 @@ from torch import Tensor
 from mintage.core.config import Within
 from mintage.core.spec import Spec, Specs
 from mintage.core.words import say
-from mintage.nn.decode import Knobs, Reader
+from mintage.nn.decode import Reader
 from mintage.nn.recall import Recall, Reread
 from mintage.nn.recurrent import Recurrent
-from mintage.nn.writer import Writer
+from mintage.nn.writer import Knobs, Writer
 
 __all__ = ["Config", "Knobs", "Model"]
 

@@ -116,6 +116,11 @@ class Codec:
         """What came with the texts and can be asked for: ``class``, with its names in ``channels``."""
         return self.given.specs()
 
+    @property
+    def forbid(self) -> tuple[int, ...]:
+        """Ids that no sampler should draw."""
+        return tuple(self.vocabulary.spelling)
+
     def encode_caption(self, texts: Sequence[str], spec: Spec) -> Tensor:
         """Captions → ids. [B, L] int64"""
         return self.given.encode_caption(texts, spec)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -67,13 +67,27 @@ class Knobs:
     cache: bool = True
 
     @classmethod
-    def of(cls, knobs: Mapping[str, Any], length: int) -> Knobs:
+    def of(cls, knobs: Mapping[str, Any], length: int) -> Self:
         """Read a request; `length` where none is asked. A stop may be one id or a sequence of ids."""
         own = {k: v for k, v in knobs.items() if k in cls.__dataclass_fields__ and v is not None}
         own["length"] = int(own.get("length") or length)
         own["stop"] = tuple((s,) if isinstance(s, int) else tuple(s) for s in own.get("stop", ()))
         own["forbid"] = (*cls.forbid, *own.get("forbid", ()))
         return cls(**own)
+
+
+class Guided:
+    """Two readers of one stream, one that knows the condition and one that does not (Sanchez et al., 2306.17806)."""
+
+    def __init__(self, told: Reader, free: Reader, guidance: float) -> None:
+        """Log probabilities go `guidance` times the way from `free` to `told`."""
+        self.told, self.free, self.guidance = told, free, np.float32(guidance)
+
+    def read(self, ids: Sequence[int], last: int = 1) -> Array:
+        """Read tokens; log probabilities, up to a constant, of what follows each of the `last` ones. [last, V]"""
+        told, free = self.told.read(ids, last), self.free.read(ids, last)
+        guided: Array = free + self.guidance * (told - free)
+        return guided
 
 
 def narrow(logits: Array, knobs: Knobs) -> Array:

@@ -56,6 +56,7 @@ class Ngram:
         self.levels: list[_Level] = []
         self.discount: list[float] = []
         self.strength: list[float] = []
+        self._ready: list[tuple[Array, Array, Array]] | None = None  # see _rules
 
     @property
     def order(self) -> int:
@@ -65,6 +66,7 @@ class Ngram:
     def fit(self, x: Tensor, length: Tensor, orders: int = ORDERS) -> None:
         """Learn from rows `x` [B, T] of which `length` [B] tokens are real; the last tenth chooses order and smoothing."""
         rows, size = x.numpy().astype(np.int64), length.numpy()
+        self._ready = None
         cut = len(rows) - max(1, len(rows) // 10) if len(rows) > 1 else 1
         self._count(rows[:cut], size[:cut], orders)
         self._tune(*((rows[cut:], size[cut:]) if cut < len(rows) else (rows, size)))
@@ -172,17 +174,30 @@ class Ngram:
         real = torch.arange(1, x.shape[1]) < length[:, None]
         return (self.token_log_prob(x) * real).sum(1)
 
+    def _rules(self) -> list[tuple[Array, Array, Array]]:
+        """Of each order: what each n-gram adds, before it is divided; the total of each context; the share it passes on."""
+        if self._ready is None:
+            self._ready = []
+            for level, d, s in zip(self.levels, self.discount, self.strength, strict=False):
+                total = level.total + s
+                passed = (s + level.lost + d * level.types) / np.maximum(total, 1e-300)
+                self._ready.append((np.maximum(level.count - d, 0), np.where(level.total > 0, total, 0), passed))
+        return self._ready
+
     def following(self, nodes: Sequence[int]) -> Array:
         """Distribution after a context given as its n-gram numbers, shortest first. [V]"""
-        known = [node >= 0 and level.total[node] > 0 for level, node in zip(self.levels, nodes, strict=False)]
-        depth = [*known, False].index(False)
-        share, tokens, parts = 1.0, [], []  # what the longer contexts leave to the shorter ones
-        for n in range(depth - 1, -1, -1):
-            level, node, d, s = self.levels[n], nodes[n], self.discount[n], self.strength[n]
-            kept, scale = slice(level.start[node], level.start[node + 1]), share / (level.total[node] + s)
+        found = []  # for each order that knows the context: its level, what it adds, total, passed on, n-gram number
+        for level, (added, totals, passed), node in zip(self.levels, self._rules(), nodes, strict=False):
+            total = totals.item(node) if node >= 0 else 0.0
+            if not total:
+                break
+            found.append((level, added, total, passed.item(node), node))
+        share, tokens, parts = 1.0, [], []  # the share that longer contexts leave to shorter ones
+        for level, added, total, passed_on, node in reversed(found):
+            kept = slice(level.start[node], level.start[node + 1])
             tokens.append(level.token[kept])
-            parts.append(np.maximum(level.count[kept] - d, 0) * scale)
-            share = (s + level.lost[node] + d * level.types[node]) * scale
+            parts.append(added[kept] * (share / total))
+            share *= passed_on
         counted = np.bincount(np.concatenate(tokens), np.concatenate(parts), self.vocab)
         return np.asarray(counted + share / self.vocab)
 

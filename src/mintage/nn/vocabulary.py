@@ -112,6 +112,11 @@ class Vocabulary:
             learned = [bytes(value[letter] for letter in left + right) for left, right in self.merges]
         return [b""] * RESERVED + single + learned
 
+    @property
+    def spelling(self) -> range:
+        """Ids that only spell characters too rare to be learned: real in a prompt, noise when drawn one by one."""
+        return range(RESERVED + 128, FIRST) if self.kind == "char" else range(0)
+
     def encode(self, text: str) -> np.ndarray:
         """Ids of a text, without bos and eos. [T] int32"""
         if self.kind == "byte":

@@ -7,6 +7,7 @@ are mixed into the network's answer (``nn.counts``). It does not know what kind 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,10 +15,32 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mintage.core.spec import Batch, Cond, Phase, Spec, Specs
+from mintage.nn import decode
 from mintage.nn.conditioned import Conditioned, Network
 from mintage.nn.counts import Counts
-from mintage.nn.decode import Knobs, Reader, decode
+from mintage.nn.decode import Guided, Reader
 from mintage.nn.noise import Noise
+
+NUCLEUS = 0.9  # by class or caption: what guidance blows up in the tail is cut
+
+
+@dataclass(frozen=True)
+class Knobs(decode.Knobs):
+    """How to draw.
+
+    Attributes:
+        temperature: Sharpness; 0 always takes the likeliest.
+        top_k: Only the k likeliest; 0 for all.
+        top_p: Only the likeliest that together hold this share; by class or caption 0.9 unless another is asked for.
+        length: Most new tokens.
+        stop: Token sequences that end a row; they are kept.
+        forbid: Ids never drawn.
+        every: Tokens between two previews.
+        cache: False recomputes the whole context at every token: slow, the same text.
+        guidance: How far to go from what is said without a class or caption to what is said with it; 1 is the plain answer.
+    """
+
+    guidance: float = 2.0
 
 
 class Writer(Conditioned):
@@ -82,10 +105,14 @@ class Writer(Conditioned):
 
     def sample(self, cond: Cond, noise: Noise, knobs: Mapping[str, Any]) -> Iterator[Tensor]:
         """Ids as they grow [B, t], the prompt first; the last is final, PAD after the end."""
-        own, given = Knobs.of(knobs, self.context), self.given(cond, noise.rows)
+        asked = bool({"class", "caption"} & set(cond))
+        own = Knobs.of({"top_p": NUCLEUS, **knobs} if asked else knobs, self.context)
+        given, nothing = self.given(cond, noise.rows), self.given({}, 1)
 
         def reader(row: int) -> Reader:
             alone = self.reader(None if given is None else given[row], own.cache)
+            if own.guidance != 1 and asked:
+                alone = Guided(alone, self.reader(None if nothing is None else nothing[0], own.cache), own.guidance)
             return alone if self.counts is None else self.counts.mixed(alone)
 
-        yield from decode(reader, noise.fork("tokens"), own, cond.get("prompt"))
+        yield from decode.decode(reader, noise.fork("tokens"), own, cond.get("prompt"))

@@ -132,6 +132,8 @@ def _chunk(loaded: Loaded, model: Any, cond: Cond, seeds: Sequence[int], start: 
     at = torch.arange(start, start + loaded.chunk).clamp(max=len(seeds) - 1)
     own = [seeds[i] for i in at.tolist()]
     asked = loaded.task.ask(_rows(cond, at), knobs)
+    if forbidden := getattr(loaded.codec, "forbid", ()):
+        knobs = {**knobs, "forbid": (*knobs.get("forbid", ()), *forbidden)}
     for partial in model.sample(asked, Noise.rows_of(own), knobs):
         yield loaded.task.compose(partial, asked)
 
