@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,7 @@ class Training:
         decay: Share of a phase that decays to zero.
         clip: Largest gradient norm.
         repair: Share of batches that repaint, for grids.
+        augment: Teach altered items too (pictures: mirrored): yes, no, or auto, where a classifier cannot tell them.
         average: Mean of so many last snapshots, if held-out items prove it better; 0 leaves it out.
         steps: Fixed number of steps; 0 = solved from the minutes.
     """
@@ -59,6 +60,7 @@ class Training:
     decay: Annotated[float, SHARE] = 0.5
     clip: Annotated[float, Within(1e-6, 1e6)] = 1.0
     repair: Annotated[float, SHARE] = 0.2
+    augment: Literal["auto", "yes", "no"] = "auto"
     average: Annotated[int, Within(0, 16)] = 0
     steps: int = 0
 

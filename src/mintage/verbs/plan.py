@@ -28,10 +28,10 @@ from mintage.core.words import say
 from mintage.nn.noise import Noise
 from mintage.nn.staged import modelled
 from mintage.nn.trainer import Clock, Trainer, Training
-from mintage.verbs import parent, stages
+from mintage.verbs import augment, parent, stages
 from mintage.verbs.dataset import Dataset, build, longest
 from mintage.verbs.inspect import OPTIONS, Inspection, dataset_hash
-from mintage.verbs.load import build_model, build_task, parent_name
+from mintage.verbs.load import build_codec, build_model, build_task, parent_name
 
 DEFAULT_FAMILY = {"image": "flow", "text": "gpt"}
 SIZES = (8, 16, 28, 32, 48, 64, 96, 128)
@@ -88,6 +88,7 @@ class Plan:
         memory: Peak resident memory of the rehearsal, bytes.
         watt_hours: Estimated energy of the training.
         first: The plan of the first stage where there is one to train.
+        notes: What was found on the way, for a person.
     """
 
     recipe: Recipe
@@ -96,6 +97,7 @@ class Plan:
     memory: int
     watt_hours: float
     first: Plan | None = None
+    notes: tuple[str, ...] = ()
 
 
 def options_of(wish: Wish) -> dict[str, str]:
@@ -179,6 +181,8 @@ def rehearse(recipe: Recipe, dataset: Dataset) -> dict[str, float]:
 def training_batch(recipe: Recipe, dataset: Dataset, task: Any, step: int, noise: Noise) -> Any:
     """The batch of a step with the task's corruption, on the training device."""
     batch = dataset.batch(step, recipe.batch, recipe.seed, noise.fork("data"))
+    if recipe.training.get("augment") == "yes":
+        batch = replace(batch, x=build_codec(recipe).augment(batch.x, recipe.target, noise.fork("augment")))
     cond = task.corrupt(batch.x, batch.cond, noise.fork("task"))
     if recipe.device == "cpu":
         return replace(batch, cond=cond)
@@ -318,12 +322,15 @@ def solve(outlined: Outline) -> Plan:
     phases = build_model(recipe).phases
     if not phases:
         return Plan(recipe, dataset, {}, peak_memory(), 0.0, first)
+    decision, answer = augment.decide(recipe, dataset)
+    recipe = replace(recipe, training={**recipe.training, "augment": decision})
     costs = rehearse(recipe, dataset)
     way = knots(phases, costs, recipe.minutes * 60 * (1 - OVERHEAD))
     fixed = int(recipe.training["steps"])
     way = [(fixed, 1.0)] if fixed else way
     energy = recipe.minutes / 60 * WATTS_PER_CORE * recipe.threads
-    return Plan(replace(recipe, steps=way[-1][0], knots=((0, 0.0), *way)), dataset, costs, peak_memory(), energy, first)
+    recipe, notes = replace(recipe, steps=way[-1][0], knots=((0, 0.0), *way)), (str(answer),) if answer else ()
+    return Plan(recipe, dataset, costs, peak_memory(), energy, first, notes)
 
 
 def run_name(wish: Wish, family: str) -> str:

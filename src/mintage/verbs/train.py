@@ -148,6 +148,8 @@ def train(
             {"recipe": to_json(solved.recipe), "step_seconds": dict(solved.step_seconds)},
         )
     )
+    for note in solved.notes:
+        on(Event("done", "plan", note))
     if dry_run:
         return solved
     write_jsonl(run.manifest, manifest(inspection))
