@@ -64,6 +64,7 @@ def test_the_json_is_the_result(compared):
     stored = read_json(Path(result.path).with_name("report.json"))
     assert stored["outcome"]["sentence"] == result.outcome.sentence
     assert stored["default"] == "flow"
+    assert stored["mixture"].startswith("A mixture of ")
     assert set(stored["budgets"]) == {"0.5"}
     assert all((e.run / "report" / "report.html").exists() for e in result.entries)
 

@@ -171,7 +171,7 @@ def compare(
     with Display(quiet) as display:
         result = verb(data, families.split(",") if families else (), minutes, size, seed, name, tuple(o), runs, display)
     aside = [f"{family}: {reason}" for family, reason in result.refused.items()]
-    told = [result.outcome.sentence, result.outcome.of_default]
+    told = [line for line in (result.outcome.sentence, result.outcome.of_default, result.mixture) if line]
     _out(json_, to_json(result), [*grid(result.entries), *told, *aside, result.path])
 
 

@@ -27,6 +27,7 @@ from mintage.verbs import plan
 from mintage.verbs.evaluate import assess, bench_of
 from mintage.verbs.evidence import Bench
 from mintage.verbs.inspect import OPTIONS, Inspection, dataset_hash, inspect
+from mintage.verbs.mixture import mixed
 from mintage.verbs.ranking import Entry, Outcome, measure, outcome
 from mintage.verbs.train import Trained, plain, train
 
@@ -66,6 +67,7 @@ class Comparison:
         budgets: The number that stands for "real" at every budget compared so far: minutes → label → score.
         seconds: How long it took in this sitting.
         path: The page to show; ``report.json`` lies beside it.
+        mixture: Whether a mixture of the two nearest is nearer still, one sentence; empty for texts.
     """
 
     data: str
@@ -78,6 +80,7 @@ class Comparison:
     budgets: Mapping[str, Mapping[str, Score]]
     seconds: float
     path: str
+    mixture: str = ""
 
 
 def compare(
@@ -144,6 +147,7 @@ def compare(
     result = Comparison(
         data=data, minutes=minutes, seed=seed, default=entered.default, entries=entries, refused=entered.refused,
         outcome=outcome(entries, entered.default, minutes), budgets={}, seconds=0.0, path=str(folder / "compare.html"),
+        mixture=str(mixed(entries, benches) or ""),
     )  # fmt: skip
     result = replace(result, budgets=budgets(folder, result), seconds=time.perf_counter() - begin)
     write_json(folder / "report.json", to_json(result))

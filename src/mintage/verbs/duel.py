@@ -101,7 +101,7 @@ def top(result: Comparison) -> str:
     kind = f"verdict {winner.report.verdict.word}" if winner else "verdict"
     name = f"{Path(result.data).name} · {say('{minutes} min for each family', minutes=f'{result.minutes:g}')}"
     parts = [tag("h1", escape(heading(result))), tag("p", escape(outcome.sentence), kind="reason")]
-    parts.append(tag("p", escape(outcome.of_default), kind="next"))
+    parts += [tag("p", escape(line), kind="next") for line in (outcome.of_default, result.mixture) if line]
     words = {
         "real": say("nearest to real"),
         "varied": say("most varied"),
