@@ -1,6 +1,7 @@
 """--from: another model's codec, sizes and weights are the start; new classes append rows; what does not agree refuses."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from sklearn.datasets import load_digits
 import mintage
 from mintage.core.errors import UsageError
 from mintage.core.store import load_tensors, read_json, read_jsonl
+from mintage.verbs.compare import enter
+from mintage.verbs.inspect import inspect
 from mintage.verbs.plan import Wish
 from mintage.verbs.train import train
 
@@ -110,6 +113,19 @@ def test_colours_under_a_grey_base_are_refused(base, tmp_path):
         Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).save(tmp_path / "colour" / f"{i}.png")
     with pytest.raises(UsageError, match="grey"):
         train(Wish(str(tmp_path / "colour"), parent="digits-tinyflow"))
+
+
+def test_a_comparison_takes_a_model_as_a_start(base, runs, tmp_path):
+    data = pictures(tmp_path / "mine", ["a", "b"])
+    entered = enter(Wish(data, minutes=0.1), ["tinyflow", "digits-tinyflow"], inspect(data, {}))
+    assert [c.label for c in entered.contestants] == ["tinyflow", "from digits-tinyflow"]
+    assert [Path(c.wish.parent).parent.name for c in entered.contestants] == ["", "digits-tinyflow"]
+    assert entered.contestants[1].wish.family == "tinyflow"
+    with pytest.raises(UsageError, match="8x8"):
+        enter(Wish(data, minutes=0.1, size="16"), ["tinyflow", "digits-tinyflow"], inspect(data, {}))
+    large = train(Wish(data, "tinyflow", size="16", name="large", options=("steps=2", "width=64"))).run
+    with pytest.raises(UsageError, match="give --size"):
+        enter(Wish(data, minutes=0.1), ["tinyflow", large.name], inspect(data, {}))
 
 
 def test_a_text_base_spells_what_it_never_saw(runs, tmp_path):

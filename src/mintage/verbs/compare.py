@@ -1,7 +1,8 @@
 """compare: the duel of families, same data, same minutes, same judge: one table, one page, one sentence.
 
 Each contestant is trained from nothing in a folder of its own under ``runs/DATA-compare/MINUTESmin/``, so no other run is
-touched and none is given a start; the same command goes on where it stopped and uses what is finished. All are judged by
+touched and none is given a start, but for a model that is named as a start: it is tuned for the same minutes as the others
+train. The same command goes on where it stopped and uses what is finished. All are judged by
 one feature net on the same test items, asked for the same things, at equal numbers. It does not repeat a training with
 other seeds.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from mintage.core import registry
 from mintage.core.config import from_json, to_json
 from mintage.core.errors import StoreError, UsageError
 from mintage.core.events import Event, On, ignore
-from mintage.core.spec import Score
+from mintage.core.spec import Score, Spec
 from mintage.core.store import Run, read_json, runs_folder, write_json
 from mintage.core.words import say
 from mintage.nn.trainer import Training
@@ -27,7 +29,9 @@ from mintage.verbs import plan
 from mintage.verbs.evaluate import assess, bench_of
 from mintage.verbs.evidence import Bench
 from mintage.verbs.inspect import OPTIONS, Inspection, dataset_hash, inspect
+from mintage.verbs.load import parent_name
 from mintage.verbs.mixture import mixed
+from mintage.verbs.parent import find_parent, recipe_of
 from mintage.verbs.ranking import Entry, Outcome, measure, outcome
 from mintage.verbs.train import Trained, plain, train
 
@@ -98,7 +102,7 @@ def compare(
 
     Args:
         data: Folder, file or sample name.
-        families: Families to compare; every one that can model the data if empty.
+        families: Families to compare, and models to start from; every family that can model the data if empty.
         minutes: Minutes of training for each family.
         size: Example size, or empty.
         seed: Seed of training and judging.
@@ -125,7 +129,7 @@ def compare(
         given = ",".join(families)
         raise UsageError(say("--families {given}: give at least two, such as flow,vae; one alone is mintage make.", given=given))
     inspection = inspect(data, plan.options_of(wish), on)
-    entered = enter(wish, wanted, inspection)
+    entered = enter(wish, wanted, inspection, runs)
     folder = place(runs_folder(runs), name or plan.run_name(wish, "compare"), wish, inspection)
     on(
         Event(
@@ -156,7 +160,16 @@ def compare(
     return result
 
 
-def enter(wish: plan.Wish, families: Sequence[str], inspection: Inspection) -> Field:
+def named(name: str, wish: plan.Wish, runs: str) -> Contestant:
+    """A family, or else a finished model that is tuned on this data."""
+    if not any(part in registry.names("families") for part in name.split("+")):
+        with suppress(UsageError):
+            folder = str(find_parent(name, runs))
+            return Contestant(f"from {parent_name(folder)}", replace(wish, family=recipe_of(folder).family, parent=folder))
+    return Contestant(name, replace(wish, family=name))
+
+
+def enter(wish: plan.Wish, families: Sequence[str], inspection: Inspection, runs: str = "") -> Field:
     """Who takes part. Everything that could be wrong with a wish is found here, before the first step of anybody.
 
     Raises:
@@ -173,7 +186,7 @@ def enter(wish: plan.Wish, families: Sequence[str], inspection: Inspection) -> F
     chosen = list(families) or [own.family, *(name for name in fitting if name != own.family)]
     if len(chosen) < 2:
         raise UsageError(say("Only {family} can model this data, so there is nothing to compare.", family=chosen[0]))
-    contestants = tuple(Contestant(family, replace(wish, family=family)) for family in chosen)
+    contestants = tuple(named(name, wish, runs) for name in chosen)
     return Field(routed(contestants, inspection), refused, own.family)
 
 
@@ -181,11 +194,21 @@ def routed(contestants: Sequence[Contestant], inspection: Inspection) -> tuple[C
     """Each with those of the options that it knows; one that nobody knows goes to the first, whose plan says what is wrong."""
     known = {c.label: {*OPTIONS, *keys_of(c.wish.family)} for c in contestants}
     everybody = set().union(*known.values())
-    found = []
+    found: list[Contestant] = []
+    first: Spec | None = None
     for i, contestant in enumerate(contestants):
         own = known[contestant.label] | {"" if i else key for key in map(key_of, contestant.wish.options) if key not in everybody}
         wish = replace(contestant.wish, options=tuple(pair for pair in contestant.wish.options if key_of(pair) in own))
-        plan.outline(wish, inspection)
+        target = plan.outline(wish, inspection).recipe.target
+        first = first or target
+        if (target.kind, target.channels, target.vocab) != (first.kind, first.channels, first.vocab) or (
+            target.kind == "grid" and target.shape != first.shape
+        ):
+            sizes = ["×".join(map(str, spec.shape)) for spec in (target, first)]
+            sentence = (
+                "{label} makes examples of {size}, {other} of {first}, so they cannot face one judge; give --size, or leave it out."
+            )
+            raise UsageError(say(sentence, label=contestant.label, size=sizes[0], other=found[0].label, first=sizes[1]))
         found.append(replace(contestant, wish=wish))
     return tuple(found)
 
