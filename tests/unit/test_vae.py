@@ -77,6 +77,7 @@ def test_a_healthy_code_raises_no_alarm(digits):
     x, y = digits
     model, _ = trained(digits, Config(latent=16, width=16, depth=1), steps=40)
     assert model.watch(batch(x[:128], y[:128]), 0.2, Noise("watch")) is None
+    assert not isinstance(model, Scores), "no snapshot is chosen by a likelihood that nobody has counted yet"
     assert divergence(*model.net.encode(x[:128], {})).mean(0).sum() > 3
 
 
@@ -113,6 +114,7 @@ def test_the_likelihood_is_one_of_bytes_and_a_bound(fitted, digits):
     x, y = digits
     held = batch(((x[1600:] + 1) * 127.5).round() / 127.5 - 1, y[1600:])
     with torch.inference_mode():
+        assert isinstance(fitted, Scores)
         bits = -fitted.log_prob(held) / (64 * 0.6931)
         one = Batch(held.x[:1], {"class": held.cond["class"][:1]}, held.weight[:1], held.length[:1])
         assert torch.allclose(-fitted.log_prob(one) / (64 * 0.6931), bits[:1], atol=0.3)  # other draws of the code

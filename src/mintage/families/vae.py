@@ -155,10 +155,18 @@ class Model(nn.Module):
         critic = (Phase("critic", ("critic",), start=CRITIC, optim="adamw", lr=0.05),) if config.adversarial else ()
         self.phases = (Phase("code", ("net",), optim="adamw" if dense else "muon"), *critic)
         self.register_load_state_dict_post_hook(without_scaffold)  # type: ignore[no-untyped-call]
-        if self.finite is None and self.critic is None:  # only then is it one of ``Scores``
-            self.log_prob = self.bound
         if target.kind == "tokens":
             self.chunk = ROWS
+
+    def __getattr__(self, name: str) -> Any:
+        """One of ``Scores`` only where there is a likelihood, of grids once their levels were counted.
+
+        So no snapshot of a training on grids is chosen by it: what reads held-out pictures best is soft.
+        """
+        known = name == "log_prob" and self.finite is None and self.critic is None
+        if known and (not isinstance(self.net, Grids) or len(self.net.levels.table)):
+            return self.bound
+        return super().__getattr__(name)
 
     @staticmethod
     def refuse(target: Spec, cond: Specs) -> str | None:
