@@ -160,3 +160,24 @@ def test_killed_in_either_stage_it_ends_in_the_same_bytes(tmp_path):
     killed_at(tmp_path / "killed", "*/checkpoints/step_*")
     assert not list((tmp_path / "killed").glob("*/finished.json"))
     assert finished(tmp_path / "killed") == whole
+
+
+def test_what_only_training_needs_is_missed_in_neither_stage(runs):
+    from mintage.core import registry
+    from mintage.core.spec import Spec
+    from mintage.nn.staged import Staged
+
+    class Part(torch.nn.Module):
+        scaffold = ("critic",)
+        latent = Spec("grid", (2, 2, 2), ("channel", "height", "width"))
+
+        def __init__(self):
+            super().__init__()
+            self.critic, self.net = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+
+    both = Staged(Part(), Part())
+    kept = {name: value for name, value in both.state_dict().items() if "critic" not in name}
+    both.load_state_dict(kept)
+    with pytest.raises(RuntimeError, match="net"):
+        both.load_state_dict({name: value for name, value in kept.items() if "second.net" not in name})
+    assert registry.get("families", "vae").codes.keys() == {"grid", "tokens"}

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mintage.core.spec import BOS, EOS, RESERVED, Batch, Cond, Phase, Spec, Specs
 from mintage.nn.noise import Noise
+from mintage.nn.trainer import without_scaffold
 
 PASSED = ("class", "caption")
 SPREAD = 32  # examples of each batch of the train split from which the range of the codes is learned
@@ -44,6 +45,7 @@ class Staged(nn.Module):
         channels = () if self.tokens else (self.latent.shape[0], *[1] * (len(self.latent.shape) - 1))
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("scale", torch.ones(channels))
+        self.register_load_state_dict_post_hook(without_scaffold)  # type: ignore[no-untyped-call]
         inside = {"log_prob": self._log_prob, "settle": self._settle, "calibrate": self._calibrate}
         for name, method in {**inside, "enter": self._enter, "watch": self._watch}.items():
             if hasattr(second, name):

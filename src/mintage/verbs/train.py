@@ -229,14 +229,14 @@ def _after_first(run: Run, recipe: Recipe, dataset: Dataset, profile: bool, on: 
         return recipe
     own = stages.place(run, recipe)
     if not (own.path / "finished.json").exists():
-        on(Event("warning", "train", say("Stage 1 of 2: {family}.", family=recipe.first.family), {"run": str(own.path)}))
+        on(Event("done", "train", say("Stage 1 of 2: {family}.", family=recipe.first.family), {"run": str(own.path)}))
         write_bytes(own.manifest, run.manifest.read_bytes())
         before = stages.place(Run(Path(recipe.parent).parent), recipe).model  # the same stage on the data as it was
         first = replace(recipe.first, parent=str(before) if recipe.parent and before.exists() else "")
         write_json(own.recipe, to_json(first))
         bare = stages.bare(dataset)
         _sit(own, first, bare, fit_sketch(first, bare), {}, profile, on, "stage")
-        on(Event("warning", "train", say("Stage 2 of 2: {family}.", family=recipe.family), {"run": str(run.path)}))
+        on(Event("done", "train", say("Stage 2 of 2: {family}.", family=recipe.family), {"run": str(run.path)}))
     return stages.as_trained(run, recipe)
 
 
