@@ -24,7 +24,7 @@ from mintage.verbs.load import Loaded, load
 from mintage.verbs.plan import Wish
 from mintage.verbs.train import train
 
-SHOWN = 12
+SHOWN, DRAWN = 12, 200
 BETWEEN = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -79,7 +79,7 @@ def judge(loaded: Loaded, held: list[str], trained: list[str], page: Path) -> di
     first, last = code[2 * pairs], code[2 * pairs + 1]
     middle = said(loaded, (first + last) / 2)
     vocabulary = {word.strip(",.").lower() for text in trained for word in text.split()}
-    fresh = texts(loaded, draw(loaded, 200, seed=1))
+    fresh = texts(loaded, draw(loaded, DRAWN, seed=1))
     steps = [said(loaded, first[:SHOWN] * (1 - t) + last[:SHOWN] * t) for t in BETWEEN]
     lines = ["THERE AND BACK", *(f"> {a}\n< {b}" for a, b in zip(held[:SHOWN], again, strict=False))]
     lines += ["", "BETWEEN", *("\n".join(row) + "\n" for row in zip(*steps, strict=True)), "DRAWN", *fresh[: 3 * SHOWN]]
@@ -101,7 +101,7 @@ def judge(loaded: Loaded, held: list[str], trained: list[str], page: Path) -> di
         "words of midpoints known from training": known(middle),
         "words of drawn sentences known from training": known(fresh),
         "words of held-out sentences known from training": known(held),
-        "different among 200 drawn": len(set(fresh)) / len(fresh),
+        "different among those drawn": len(set(fresh)) / len(fresh),
         "drawn that stand in training": sum(text in set(trained) for text in fresh) / len(fresh),
     }  # fmt: skip
 

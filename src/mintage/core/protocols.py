@@ -102,7 +102,8 @@ class Model(Protocol):
     """A family: p(x | cond). A torch Module beside this protocol.
 
     It may name in ``scaffold`` the submodules that only training needs (they stay in checkpoints, not in the model), in
-    ``chunk`` how many rows its sampler always runs with, and its file may define ``Knobs``, the sampler's settings.
+    ``chunk`` how many rows its sampler always runs with, and its file may define ``Knobs``, the sampler's settings. ``whole``
+    true says that its examples are whole texts: where they are short, a step does not take more of them.
     """
 
     @staticmethod

@@ -137,6 +137,7 @@ class Model(nn.Module):
         "tokens": {"spatial": "4", "quantise": "8,5,5,5"},
     }
     scaffold = ("critic",)
+    whole = True  # an example is a whole text: shorter ones do not mean more of them in a step
     updates: Tensor  # []
 
     def __init__(self, target: Spec, cond: Specs, config: Config) -> None:
@@ -181,8 +182,17 @@ class Model(nn.Module):
     def fit(target: Spec, cond: Specs, n: int, minutes: float, speed: float) -> tuple[Config, dict[str, Any]]:
         """Sizes from arithmetic a pixel; for texts see ``nn.sentence``."""
         if target.kind == "tokens":
-            text = {"batch": 128, "length": 257, "lr": 0.02, "weight_decay": 0.1, "warmup": 0.02, "ema": 0.02, "decay": 0.6}
-            return Config(latent=128, width=192, depth=2, beta=0.25, anneal=0.4), text
+            text = {
+                "batch": 64 if minutes < 3 else 128,
+                "length": 257,
+                "lr": 0.02,
+                "weight_decay": 0.1,
+                "warmup": 0.02,
+                "ema": 0.02,
+                "decay": 0.6,
+            }
+            pieces = 4096 if target.vocab < 1024 else 0  # a large vocabulary holds words or Chinese characters already
+            return Config(latent=128, width=192, depth=2, beta=0.25, anneal=0.4, pieces=pieces), text
         numbers = math.prod(target.shape)
         pixels = math.prod(target.shape[1:])
         plenty = minutes * speed / pixels

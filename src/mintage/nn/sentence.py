@@ -25,8 +25,8 @@ from mintage.nn.pieces import Pieces
 from mintage.nn.stream import Recomputed, Stream
 from mintage.nn.transformer import Block, Decoder
 
-SLOTS = 48  # places with a hint of their own; later ones share the last
-DEPTH = 64  # numbers a place gives to the code, and a hint is made from
+SLOTS = 64  # places with a hint of their own; later ones share the last
+DEPTH = 48  # numbers a place gives to the code, and a hint is made from
 PAIRS = 4096  # rows that pairs of neighbouring pieces are hashed into
 SURE = -4.0  # log variance of the code before training: nearly an autoencoder
 GROUPS = 4  # of rows of like length in a batch

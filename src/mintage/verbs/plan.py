@@ -298,7 +298,8 @@ def _widths(recipe: Recipe, wish: Wish, inspection: Inspection, codec: Codec, ma
     config, training, values = _sizes(wish, recipe.target, cond, n, machine.speed, recipe.family, base)
     if training.length and target.kind == "tokens":
         if "length" not in values and base is None:
-            training = fitted(training, np.diff(dataset.parts["train"].offsets), "batch" in values)
+            fixed = "batch" in values or getattr(registry.get("families", recipe.family), "whole", False)
+            training = fitted(training, np.diff(dataset.parts["train"].offsets), fixed)
         target = target.at(token=training.length)
         dataset = Dataset(target, dataset.parts)
     recipe = replace(recipe, target=target, cond=cond, config=to_json(config), training=to_json(training), batch=training.batch)
