@@ -130,6 +130,16 @@ def test_all_that_fit_take_part_when_none_is_named(runs):
     assert "grid" in field.refused["gpt"]
 
 
+def test_two_stages_take_part_with_their_own_settings():
+    field = verb.enter(
+        Wish("digits", options=("share=0.2", "widths=8,16", "vae.lr=0.001")), ("flow", "vae+flow"), inspect("digits")
+    )
+    assert [(c.label, c.wish.options) for c in field.contestants] == [
+        ("flow", ("widths=8,16",)),
+        ("vae+flow", ("share=0.2", "widths=8,16", "vae.lr=0.001")),
+    ]
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [

@@ -25,7 +25,7 @@ from mintage.core.spec import Score, Spec
 from mintage.core.store import Run, read_json, runs_folder, write_json
 from mintage.core.words import say
 from mintage.nn.trainer import Training
-from mintage.verbs import plan
+from mintage.verbs import plan, stages
 from mintage.verbs.evaluate import assess, bench_of
 from mintage.verbs.evidence import Bench
 from mintage.verbs.inspect import OPTIONS, Inspection, dataset_hash, inspect
@@ -183,11 +183,11 @@ def enter(wish: plan.Wish, families: Sequence[str], inspection: Inspection, runs
     reasons = {name: registry.get("families", name).refuse(own.target, given) for name in names}
     fitting = [name for name in names if not reasons[name]]
     refused = {} if families else {name: reason for name, reason in reasons.items() if reason}
-    chosen = list(families) or [own.family, *(name for name in fitting if name != own.family)]
+    chosen = list(families) or [own.title, *(name for name in fitting if name != own.title)]
     if len(chosen) < 2:
         raise UsageError(say("Only {family} can model this data, so there is nothing to compare.", family=chosen[0]))
     contestants = tuple(named(name, wish, runs) for name in chosen)
-    return Field(routed(contestants, inspection), refused, own.family)
+    return Field(routed(contestants, inspection), refused, own.title)
 
 
 def routed(contestants: Sequence[Contestant], inspection: Inspection) -> tuple[Contestant, ...]:
@@ -219,9 +219,13 @@ def key_of(pair: str) -> str:
 
 
 def keys_of(family: str) -> set[str]:
-    """The ``-o`` keys of training that a family knows; of both where two are joined by a plus."""
-    classes = [Training, *(registry.get("families", part, "Config") for part in family.split("+"))]
-    return {field.name for cls in classes for field in fields(cls)}
+    """The ``-o`` keys of training that a family knows; two stages know those of both, and which of the two is meant."""
+    own = {part: {field.name for field in fields(registry.get("families", part, "Config"))} for part in family.split("+")}
+    general = {field.name for field in fields(Training)}
+    if len(own) == 1:
+        return general.union(*own.values())
+    named = {f"{part}.{key}" for part, keys in own.items() for key in keys | general}
+    return general.union(named, *own.values(), (field.name for field in fields(stages.Config)))
 
 
 def place(runs: Path, name: str, wish: plan.Wish, inspection: Inspection) -> Path:
