@@ -112,12 +112,30 @@ def test_guidance_goes_beyond_what_the_condition_says(model):
 
     with Noise("guided").seeded():
         made = gpt.Model(TARGET, {"class": Spec("tokens", vocab=2)}, gpt.Config(width=32, layers=1, heads=1, pairs=8)).eval()
-    torch.nn.init.normal_(made.class_embed.weight)
-    torch.nn.init.normal_(made.net.head)
+        torch.nn.init.normal_(made.class_embed.weight)
+        torch.nn.init.normal_(made.net.head, std=0.2)
 
     def drawn(guidance):
-        *_, x = made.sample({"class": torch.tensor([1])}, Noise.rows_of([4]), {"length": 20, "guidance": guidance})
+        *_, x = made.sample(
+            {"class": torch.tensor([1])}, Noise.rows_of([4]), {"length": 20, "forbid": (EOS,), "guidance": guidance}
+        )
         return x.tolist()
 
     assert drawn(1.0) != drawn(2.0)
     assert drawn(2.0) == drawn(2.0)
+
+
+@torch.inference_mode()
+def test_ids_that_spell_one_character_share_its_place(model):
+    model.net.spelling = range(20, 25)
+    ids = [BOS, 7, 30, 21, 22, 9, 10]
+    try:
+        with Noise("places").seeded():
+            torch.nn.init.normal_(model.net.place_embed.weight)
+        plain = model.net(torch.tensor([ids]))[0].numpy()
+        stream = Stream(model.net, None)
+        assert np.allclose([stream.read([token])[0] for token in ids], plain, atol=1e-3)
+        model.net.spelling = range(0)
+        assert not np.allclose(model.net(torch.tensor([ids]))[0, 3:].numpy(), plain[3:], atol=1e-2)
+    finally:
+        model.net.spelling = range(0)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mintage.core.config import Within
 from mintage.core.errors import UsageError
-from mintage.core.spec import Spec, Specs
+from mintage.core.spec import RESERVED, Spec, Specs
 from mintage.core.words import say
 from mintage.nn.decode import Reader
 from mintage.nn.stream import Recomputed, Stream
@@ -58,6 +58,8 @@ class Model(Writer):
             raise UsageError(say(sentence, heads=config.heads, width=config.width))
         target = target if target.shape[0] else target.at(token=128)
         net = Decoder(target.vocab, config.width, config.layers, config.heads, target.shape[0], config.pairs)
+        if target.channels == ("utf-8",):  # ids from RESERVED on are the bytes, 128 to 191 of them no character's first
+            net.spelling = range(RESERVED + 128, RESERVED + 192)
         super().__init__(target, cond, net, config.dropout, config.counts)
         self.config = config
 

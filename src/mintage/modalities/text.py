@@ -110,7 +110,7 @@ class Codec:
 
     def views(self) -> Specs:
         """One row of tokens; the plan chooses its length."""
-        return {"tokens": Spec("tokens", (0,), ("token",), vocab=len(self.vocabulary))}
+        return {"tokens": Spec("tokens", (0,), ("token",), ("utf-8",), len(self.vocabulary))}
 
     def conditions(self) -> Specs:
         """What came with the texts and can be asked for: ``class``, with its names in ``channels``."""

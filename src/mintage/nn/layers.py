@@ -55,6 +55,7 @@ class Entry(nn.Module):
         """`pairs` is the number of rows that embeddings of two neighbouring tokens are hashed into; 0 for none."""
         super().__init__()
         self.vocab, self.width, self.context = vocab, width, context
+        self.spelling = range(0)  # ids that go on spelling a character, and stand at its place
         self.embed = nn.Embedding(vocab, width)
         self.pair_embed = nn.Embedding(max(1, pairs), width)
         self.place_embed = nn.Embedding(context + 1, width)  # the last row: somewhere inside a document
@@ -66,7 +67,7 @@ class Entry(nn.Module):
     def enter(self, ids: Tensor, given: Tensor | None) -> Tensor:
         """Tokens [B, T], and a condition `given` [B, G, W]: a row a place, the last for all later ones. [B, T, W]"""
         before = F.pad(ids[:, :-1], (1, 0), value=PAD)
-        place = torch.arange(ids.shape[1], device=ids.device)
+        place = ((ids < self.spelling.start) | (ids >= self.spelling.stop)).cumsum(1) - 1
         place = torch.where((ids[:, :1] == BOS) & (place < self.context), place, self.context)
         x = self.embed(ids) + self.pair_embed((before * 1_000_003 + ids) % self.pair_embed.num_embeddings)
         x = x + self.place_embed(place)

@@ -96,7 +96,7 @@ class Stream:
     def __init__(self, decoder: Decoder, given: Tensor | None, several: bool = False) -> None:
         """``given`` [G, W] is added to the embeddings, the last row at all later places; ``several``: tokens come a few at once."""
         self.window, self.length, self.begin = Window(decoder), 0, 0
-        self.context, span = decoder.context, self.window.span
+        self.context, self.spelling, span = decoder.context, decoder.spelling, self.window.span
         tables = (decoder.embed, decoder.pair_embed, decoder.place_embed, decoder.value_embed)
         self.embed, self.pairs, self.places, self.value = (_array(table.weight) for table in tables)
         self.given = np.zeros((1, 1), np.float32) if given is None else _array(given)
@@ -116,6 +116,10 @@ class Stream:
         del self.window.text[len(self.window.text) - n :]
         self.length -= n
 
+    def _places(self, seen: Sequence[int]) -> NDArray[np.int64]:
+        """Places in the document of the tokens in sight; those that go on spelling a character stand at its own."""
+        return np.cumsum([token not in self.spelling for token in seen]) - 1
+
     def read(self, ids: Sequence[int], last: int = 1) -> Array:
         """Read tokens; logits of what follows each of the ``last`` ones. [last, V]"""
         text = self.window.text
@@ -128,7 +132,7 @@ class Stream:
         before = np.array([text[begin + at - 1] if at else PAD, *text[begin + at : -1]])
         self.length = at + len(new)
         whole = text[begin] == BOS
-        place = slice(at, self.length) if whole else slice(self.context, self.context + 1)
+        place = self._places(text[begin:])[at:] if whole else slice(self.context, self.context + 1)
         x = self.embed[new] + self.pairs[(before * 1_000_003 + new) % len(self.pairs)] + self.places[place]
         first = x = _norm(x + self.given[np.minimum(np.arange(at, self.length), len(self.given) - 1)])
         extras = self.value[new].reshape(len(new), len(self.layers), self.layers[0].heads, -1)
