@@ -8,6 +8,8 @@ import pytest
 import mintage
 from mintage.core.store import read_json, read_jsonl
 from mintage.verbs import previews, session
+from mintage.verbs.cards import alarms
+from mintage.verbs.exhibit import history
 from mintage.verbs.plan import Wish
 from mintage.verbs.train import train
 
@@ -49,6 +51,8 @@ def test_the_cure_is_written_said_and_in_the_card(whole):
     assert card["steps"] == 40
     assert card["alarms"] == [{key: alarm[key] for key in ("step", "reason", "change")}]
     assert "An alarm at step 4" in (run / "model" / "README.md").read_text()
+    assert history({**card, "average": None}) == [("alarm", alarms(card)[0])]
+    assert history({"recipe": {"parent": "base"}}) == [("started from", "base")]
     assert len(mintage.load(run).generate(2).paths) == 3
 
 

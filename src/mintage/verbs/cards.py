@@ -33,6 +33,20 @@ def _front_matter(card: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *(f"- {tag}" for tag in tags), "---"])
 
 
+def alarms(card: Mapping[str, Any], lang: str = "") -> list[str]:
+    """What started the training again, one sentence each."""
+    return [
+        say(
+            "An alarm at step {step} ({reason}) started the training again with {change}.",
+            lang,
+            step=row["step"],
+            reason=row["reason"],
+            change=", ".join(f"{key}={value}" for key, value in row["change"].items()),
+        )
+        for row in card.get("alarms", ())
+    ]
+
+
 def _facts(card: Mapping[str, Any], lang: str) -> list[str]:
     recipe, data = card["recipe"], card.get("data", {})
     size = "×".join(str(n) for n in recipe["target"]["shape"])
@@ -67,16 +81,7 @@ def _facts(card: Mapping[str, Any], lang: str) -> list[str]:
             for stage in (card.get("first"),)
             if stage
         ),
-        *(
-            say(
-                "An alarm at step {step} ({reason}) started the training again with {change}.",
-                lang,
-                step=row["step"],
-                reason=row["reason"],
-                change=", ".join(f"{key}={value}" for key, value in row["change"].items()),
-            )
-            for row in card.get("alarms", ())
-        ),
+        *alarms(card, lang),
         say(
             "Source, licence and consent of the items are as their owner stated them; nothing was checked against third parties.",
             lang,

@@ -6,18 +6,21 @@ items are the person's own and stay on the person's machine with the report.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mintage.core.config import from_json
 from mintage.core.protocols import Latent
 from mintage.core.spec import Cond
 from mintage.core.store import read_jsonl
 from mintage.core.words import say
 from mintage.nn.noise import Noise
+from mintage.verbs.averages import Choice
+from mintage.verbs.cards import alarms
 from mintage.verbs.dataset import as_model
 from mintage.verbs.evidence import Bench
 from mintage.verbs.generate import as_samples, draw, send_out, steady
@@ -169,7 +172,16 @@ class Curator:
             (say("arithmetic"), f"{recipe.dtype}, {recipe.device}, {recipe.threads} " + say("threads")),
             (say("seed"), str(recipe.seed)),
             (say("hash of the data"), recipe.data_hash[:16]),
+            *history(card),
         ]
+
+
+def history(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What else went into a model: where it started from, alarms, averaging."""
+    parent, average = card["recipe"].get("parent", ""), card.get("average")
+    found = [(say("started from"), parent)] if parent else []
+    found += [(say("alarm"), sentence) for sentence in alarms(card)]
+    return found + ([(say("averaging"), str(from_json(Choice, average)))] if average else [])
 
 
 def losses(events: Any) -> dict[str, list[tuple[float, float]]]:
