@@ -42,7 +42,7 @@ def test_overlapping_intervals_are_a_tie_and_the_cheaper_is_named():
     found = outcome([entry("gan", ms=1.0, kernel=(0.1, 0.05)), entry("flow", ms=9.0, kernel=(0.12, 0.05))], "flow", 1)
     assert found.winner == ""
     assert found.close == ("gan", "flow")
-    assert "Too close to call between gan and flow" in found.sentence
+    assert "gan and flow are level, too close to call" in found.sentence
     assert "gan makes an item in 1.00 ms, flow in 9.00" in found.sentence
     assert found.by_question["real"] == ""
     assert found.by_question["costs"] == "gan"

@@ -212,9 +212,9 @@ def joined(labels: Sequence[str]) -> str:
 def _won(best: Entry, entries: Sequence[Entry], why: str, minutes: float) -> str:
     """One sentence: who, and on which question."""
     others = [e for e in entries if e is not best]
-    sentence = say("Take {label} for this data at {minutes} min:", label=best.label, minutes=f"{minutes:g}") + " "
+    head = {"label": best.label, "minutes": f"{minutes:g}"}
     if not why:
-        return sentence + say("all others are bubbles.")
+        return say("Take {label} for this data at {minutes} min: all others are bubbles.", **head)
     near = [o for o in others if ahead(best.report, o.report, why)]
     line = line_of(best.report, why)
     name = line.made.name if line else ""
@@ -226,14 +226,16 @@ def _won(best: Entry, entries: Sequence[Entry], why: str, minutes: float) -> str
         "its own": say("level on the rest, and it copies less ({own}; {rest}).", own=own, rest=rest),
         "obeys": say("level on the rest, and it does as asked more often ({own}; {rest}).", own=own, rest=rest),
     }
-    return sentence + reasons[why]
+    return say("Take {label} for this data at {minutes} min: {why}", why=reasons[why], **head)
 
 
 def _close(left: Sequence[Entry], minutes: float) -> str:
     """One sentence for a tie, with the cheapest named."""
     labels = joined([e.label for e in left])
     sentence = say(
-        "Too close to call between {labels} at {minutes} min: no interval separates them.", labels=labels, minutes=f"{minutes:g}"
+        "{labels} are level, too close to call: no question tells them apart at {minutes} min.",
+        labels=labels,
+        minutes=f"{minutes:g}",
     )
     priced = sorted((line.made.value, e.label) for e in left if (line := e.report.line(COST)))
     if len(priced) > 1 and priced[0][0] * CHEAPER < priced[1][0]:
