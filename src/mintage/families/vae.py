@@ -43,7 +43,7 @@ SEEN = 30  # updates before which nobody can tell
 ROWS = 8  # of texts made at once
 COUNTED = 4  # every fourth of them has its levels counted
 DRAWS = 8  # codes behind a likelihood
-CALM = 0.8  # of the density's deviations, for grids: no code lies in the tails between components, and it shows
+CALM = 0.9  # of the density's deviations, for grids: no code lies in the tails between components, and it shows
 CRITIC = 0.5  # share of the training after which the critic joins in
 LEAST_SCALE = 0.1  # of a code's number; one that never moves is not blown up
 
