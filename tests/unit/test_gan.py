@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from mintage.core.errors import UsageError
 from mintage.core.spec import Batch, Phase, Spec
 from mintage.families.gan import LR, Config, Model
 from mintage.nn.critics import conv_critic
@@ -223,6 +224,12 @@ def test_mixing_takes_the_layers_it_says():
     part = draw(mix=4, mix_from=2)
     assert not torch.allclose(part[0], own[0], atol=1e-3)
     assert not torch.allclose(part[0], own[1], atol=1e-3)
+
+
+def test_mixing_without_styles_is_refused():
+    model = Model(PICTURE, {}, Config(width=8)).eval()
+    with pytest.raises(UsageError, match="generator=style"):
+        next(iter(model.sample({}, Noise.rows_of([1]), {"mix": 4})))
 
 
 def test_a_critic_halves_until_a_few_cells_are_left():

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mintage.core.config import Within
+from mintage.core.errors import UsageError
 from mintage.core.spec import Alarm, Batch, Cond, Phase, Spec, Specs
 from mintage.core.words import say
 from mintage.nn.condition import Condition
@@ -37,6 +38,8 @@ PACE = 1 / 40_000  # growth of its probability a picture
 MOST = 0.8
 LR, PENALTY = 1e-3, 0.1  # for grids of 8 cells a side
 FEWEST, NARROWEST = 0.2, 0.2  # of the data's variety and spread, below which what is made counts as collapsed
+MANY = 256  # codes whose mean style is the middle
+FEW = 8  # examples in a batch, below which variety means nothing
 YOUNG = 0.15  # progress up to which a generator may look collapsed and still come right
 
 
@@ -62,7 +65,7 @@ class Config:
     critic: Literal["conv", "mlp"] = "conv"
     critics: Annotated[int, Within(1, 8)] = 1
     loss: Literal["r3", "wasserstein", "classic"] = "r3"
-    penalty: Annotated[float, Within(0, 1e6)] = 0.05
+    penalty: Annotated[float, Within(0, 1e6)] = PENALTY
     critic_steps: Annotated[int, Within(1, 64)] = 1
     freeze_critic: Annotated[int, Within(0, 16)] = 0
     augment: Literal["none", "always", "adaptive"] = "none"
@@ -220,7 +223,7 @@ class Model(nn.Module):
 
     def watch(self, batch: Batch, progress: float, noise: Noise) -> Alarm | None:
         """Has the generator collapsed, or has the critic won so far that nothing teaches any more?"""
-        if progress < YOUNG:
+        if progress < YOUNG or len(batch.x) < FEW:
             return None
         seen, width = self.variety(batch, noise)
         if seen > FEWEST and width > NARROWEST:
@@ -256,6 +259,8 @@ class Model(nn.Module):
         rows, latent = noise.rows, self.config.latent
         given, z = self._given(cond, rows).to(self.altered.device), self._code(noise)
         if not isinstance(self.generator, StyleGenerator):
+            if mix >= 0:
+                raise UsageError(say("-o mix={mix}: this model has no styles; train one with -o generator=style.", mix=mix))
             yield self.generator(shrink * z, given, noise.fork("grain"))
             return
         net = self.generator
@@ -272,9 +277,6 @@ class Model(nn.Module):
 
     def _code(self, noise: Noise) -> Tensor:
         return noise.fork("z").normal((noise.rows, self.config.latent)).to(self.altered.device)
-
-
-MANY = 256  # codes whose mean style is the middle
 
 
 def _distinct(made: Tensor, real: Tensor) -> float:
