@@ -181,3 +181,21 @@ def test_what_only_training_needs_is_missed_in_neither_stage(runs):
     with pytest.raises(RuntimeError, match="net"):
         both.load_state_dict({name: value for name, value in kept.items() if "second.net" not in name})
     assert registry.get("families", "vae").codes.keys() == {"grid", "tokens"}
+
+
+def test_changed_data_starts_both_stages_from_the_old_weights(cli, runs, tmp_path):
+    from PIL import Image
+
+    folder = tmp_path / "dots"
+    folder.mkdir()
+    for i in range(40):
+        Image.new("L", (8, 8), 5 * i).save(folder / f"{i}.png")
+    more = ["--family", "tinyvae+tinyflow", "-o", "steps=5", "-o", "tinyvae.steps=5", "-o", "width=16", "-q"]
+    assert cli("train", folder, *more)[0] == 0
+    Image.effect_noise((8, 8), 90).save(folder / "new.png")
+    code, out, err = cli("train", folder, *more)
+    assert code == 0, err
+    run = Path(out.strip())
+    assert run.name == "dots-tinyvae-tinyflow-2"
+    assert recipe_of(run / "stages" / "tinyvae")["parent"] == str(runs / "dots-tinyvae-tinyflow" / "stages" / "tinyvae" / "model")
+    assert err.count("It starts from") == 2
