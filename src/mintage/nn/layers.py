@@ -66,11 +66,16 @@ class Entry(nn.Module):
 
     def enter(self, ids: Tensor, given: Tensor | None) -> Tensor:
         """Tokens [B, T], and a condition `given` [B, G, W]: a row a place, the last for all later ones. [B, T, W]"""
-        before = F.pad(ids[:, :-1], (1, 0), value=PAD)
         place = ((ids < self.spelling.start) | (ids >= self.spelling.stop)).cumsum(1) - 1
         place = torch.where((ids[:, :1] == BOS) & (place < self.context), place, self.context)
-        x = self.embed(ids) + self.pair_embed((before * 1_000_003 + ids) % self.pair_embed.num_embeddings)
+        x = self.embed(ids) + self.beside(ids)
         x = x + self.place_embed(place)
         if given is not None and given.shape[1] > 1:
             given = given[:, torch.arange(ids.shape[1], device=ids.device).clamp(max=given.shape[1] - 1)]
         return F.layer_norm(x if given is None else x + given, (self.width,))
+
+    def beside(self, ids: Tensor) -> Tensor:
+        """What a place is told of the tokens beside it: here the pair with the one before. [B, T, W]"""
+        before = F.pad(ids[:, :-1], (1, 0), value=PAD)
+        found: Tensor = self.pair_embed((before * 1_000_003 + ids) % self.pair_embed.num_embeddings)
+        return found

@@ -24,6 +24,7 @@ DISCOUNTS = (0.1, 0.3, 0.5, 0.7, 0.85, 0.95)
 STRENGTHS = (0.0, 0.5, 2.0, 10.0)
 ORDERS = 8
 SEEN = 3  # n-grams that occur less often are counted but not kept
+READY = 1024  # ids at most for which distributions after one token are kept
 JUDGES = 20_000  # held-out tokens that choose the smoothing
 
 
@@ -57,6 +58,7 @@ class Ngram:
         self.discount: list[float] = []
         self.strength: list[float] = []
         self._ready: list[tuple[Array, Array, Array]] | None = None  # see _rules
+        self._after: dict[int, Array] = {}  # distributions after one token, which are dense, by the number of that token
 
     @property
     def order(self) -> int:
@@ -192,14 +194,17 @@ class Ngram:
             if not total:
                 break
             found.append((level, added, total, passed.item(node), node))
+        short = 2 if len(found) > 2 and self.vocab <= READY else 0  # orders that are told by a table
         share, tokens, parts = 1.0, [], []  # the share that longer contexts leave to shorter ones
-        for level, added, total, passed_on, node in reversed(found):
+        for level, added, total, passed_on, node in reversed(found[short:]):
             kept = slice(level.start[node], level.start[node + 1])
             tokens.append(level.token[kept])
             parts.append(added[kept] * (share / total))
             share *= passed_on
         counted = np.bincount(np.concatenate(tokens), np.concatenate(parts), self.vocab)
-        return np.asarray(counted + share / self.vocab)
+        if short and nodes[1] not in self._after:
+            self._after[nodes[1]] = self.following(nodes[:short])
+        return np.asarray(counted + share * (self._after[nodes[1]] if short else 1 / self.vocab))
 
     def follow(self, nodes: Sequence[int], token: int) -> list[int]:
         """The n-gram numbers after one more token: the empty one, then one of each length."""

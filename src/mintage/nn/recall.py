@@ -1,11 +1,13 @@
 """One stream of text through a ``recurrent.Recurrent``, in numpy: the cost of a token is the same however long the text.
 
-As in ``nn.stream``, the cost of a step is calling its operations, so they run in numpy; weights are shared, not copied, and
-results differ from the tensor code by rounding. float32 on the CPU only.
+The cost of a step is calling its operations and fetching the weights, so there are few of the one and no more than once of the
+other. Weights are copied: what is added to the stream is made to have zero mean, so that a layer norm is one scalar, and gates
+are halved, so that a sigmoid is a tanh. float32 on the CPU only; results differ from the tensor code by rounding.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,18 +16,20 @@ from torch import Tensor
 
 from mintage.core.spec import BOS, PAD
 from mintage.nn.recurrent import Block, Recurrent
-from mintage.nn.stream import Array, _array, _norm
+from mintage.nn.stream import EPSILON, Array, _array
 
 HALF = np.float32(0.5)
 
 
-def _sigmoid(x: Array) -> Array:
-    """In place, without overflow."""
-    x *= HALF
-    np.tanh(x, out=x)
-    x += 1
-    x *= HALF
-    return x
+def _unit(x: Array) -> np.float32:
+    """What scales a vector [W] of zero mean to unit variance."""
+    return np.float32(1 / math.sqrt(x.dot(x) / len(x) + EPSILON))
+
+
+def _centred(matrix: Array) -> Array:
+    """A product [W, N] whose results have zero mean."""
+    found: Array = matrix - matrix.mean(0, keepdims=True)
+    return found
 
 
 class _Layer:
@@ -34,66 +38,69 @@ class _Layer:
     def __init__(self, block: Block, cell: str) -> None:
         own, start = block.mix.tolist()
         self.own, self.start = np.float32(own), np.float32(start)
-        weights = (block.cell.enter, block.out, block.up, block.down)
-        self.enter, self.out, self.up, self.down = (_array(w).T for w in weights)
-        self.bias = _array(block.cell.bias)
-        self.back = None if block.cell.back is None else _array(block.cell.back)
-        self.h, self.c = np.zeros((2, block.width), np.float32)
+        self.out, self.up, self.down = _centred(_array(block.out)), _array(block.up), _centred(_array(block.down))
+        self.width = block.width
+        self.enter, self.bias = _array(block.cell.enter).copy(), _array(block.cell.bias).copy()
+        self.back = None if block.cell.back is None else _array(block.cell.back).copy()
+        rest = len(self.bias) - self.width  # the gates; what may be written comes last
+        for part in (self.enter, self.bias, *([] if self.back is None else [self.back])):
+            part[:rest] *= HALF
+        self.h, self.c = np.zeros((2, self.width), np.float32)
         self.step = {"mingru": self.mingru, "gru": self.gru, "lstm": self.lstm}[cell]
 
     def mingru(self, pre: Array) -> Array:
-        """Outputs [T, W] for what the input gives [T, G W]; the state is brought up to date."""
-        h, width = self.h, len(self.h)
-        out = pre[:, width : 2 * width].copy()
-        gate, new = _sigmoid(pre[:, : 2 * width]), pre[:, 2 * width :]
-        out *= gate[:, width:]
-        for now, share, y in zip(new, gate[:, :width], out, strict=True):
-            now -= h
-            now *= share
-            h += now
-            y *= h
+        """The output [W] for what the input gives [G W]; the state is brought up to date."""
+        h, width = self.h, self.width
+        gate = np.tanh(pre[: 2 * width])
+        gate += 1  # twice the sigmoid
+        new = pre[2 * width :]
+        new -= h
+        new *= gate[:width]
+        new *= HALF
+        h += new
+        out: Array = pre[width : 2 * width]  # half of what is gated
+        out *= gate[width:]
+        out *= h
         return out
 
     def gru(self, pre: Array) -> Array:
         """The same."""
-        h, width = self.h, len(self.h)
-        out: Array = np.empty((len(pre), width), np.float32)
-        for now, y in zip(pre, out, strict=True):
-            back = self.back @ h  # type: ignore[operator]
-            now[: 2 * width] += back[: 2 * width]
-            gate = _sigmoid(now[: 2 * width])
-            new = np.tanh(now[2 * width :] + gate[:width] * back[2 * width :])
-            h -= new
-            h *= gate[width:]
-            h += new
-            y[:] = h
-        return out
+        h, width = self.h, self.width
+        back = self.back @ h  # type: ignore[operator]
+        pre[: 2 * width] += back[: 2 * width]
+        gate = np.tanh(pre[: 2 * width])
+        gate += 1
+        gate *= HALF
+        new = np.tanh(pre[2 * width :] + gate[:width] * back[2 * width :])
+        h -= new
+        h *= gate[width:]
+        h += new
+        return h
 
     def lstm(self, pre: Array) -> Array:
         """The same."""
-        h, c, width = self.h, self.c, len(self.h)
-        out: Array = np.empty((len(pre), width), np.float32)
-        for now, y in zip(pre, out, strict=True):
-            now += self.back @ h  # type: ignore[operator]
-            gate, new = _sigmoid(now[: 3 * width]), np.tanh(now[3 * width :])
-            c *= gate[width : 2 * width]
-            c += gate[:width] * new
-            np.tanh(c, out=h)
-            h *= gate[2 * width :]
-            y[:] = h
-        return out
+        h, c, width = self.h, self.c, self.width
+        pre += self.back @ h  # type: ignore[operator]
+        gate = np.tanh(pre[: 3 * width])
+        gate += 1
+        gate *= HALF
+        c *= gate[width : 2 * width]
+        c += gate[:width] * np.tanh(pre[3 * width :])
+        np.tanh(c, out=h)
+        h *= gate[2 * width :]
+        return h
 
     def __call__(self, x: Array, first: Array, extra: Array) -> Array:
-        """The stream [T, W] after this block; ``extra`` [T, W] joins what may be written."""
+        """The stream [W] after this block; ``extra`` [W] joins what may be written."""
         x = x * self.own + first * self.start
-        pre = _norm(x) @ self.enter
+        pre = self.enter @ (x * _unit(x))
         pre += self.bias
-        pre[:, -x.shape[1] :] += extra
-        x += self.step(pre) @ self.out
-        hidden = _norm(x) @ self.up
+        pre[-self.width :] += extra
+        x += self.out @ self.step(pre)
+        hidden = self.up @ (x * _unit(x))
         np.maximum(hidden, 0, out=hidden)
         hidden *= hidden
-        x += hidden @ self.down
+        x += self.down @ hidden
         return x
 
 
@@ -105,25 +112,31 @@ class Recall:
         tables = (net.embed, net.pair_embed, net.place_embed, net.value_embed)
         self.embed, self.pairs, self.places, self.value = (_array(table.weight) for table in tables)
         self.given = np.float32(0) if given is None else _array(given).reshape(-1)
-        self.head, self.context = _array(net.head).T, net.context
+        self.head, self.context, self.width = _array(net.head), net.context, net.width
         self.layers = [_Layer(block, net.cell) for block in net.blocks]  # type: ignore[arg-type]
         self.last, self.whole, self.length = PAD, False, 0
 
     def read(self, ids: Sequence[int], last: int = 1) -> Array:
         """Read tokens; logits of what follows each of the ``last`` ones. [last, V]"""
-        if not self.length:
-            self.whole = ids[0] == BOS
-        end, inside = self.length + len(ids), self.context
-        place = [t if t < inside else inside for t in range(self.length, end)] if self.whole else inside
-        before = [self.last, *ids[:-1]]
-        hashed = [(a * 1_000_003 + b) % len(self.pairs) for a, b in zip(before, ids, strict=True)]
-        first = x = _norm(self.embed[ids] + self.pairs[hashed] + self.places[place] + self.given)
-        extras = self.value[ids].reshape(len(ids), len(self.layers), -1)
-        for i, layer in enumerate(self.layers):
-            x = layer(x, first, extras[:, i])
-        self.last, self.length = ids[-1], end
-        logits: Array = _norm(x[-last:]) @ self.head
+        found = [self._read(token) for token in ids][-last:]
+        logits: Array = np.stack([self.head @ (x * _unit(x)) for x in found])
         return logits
+
+    def _read(self, token: int) -> Array:
+        """The stream [W] that the head reads."""
+        if not self.length:
+            self.whole = token == BOS
+        place = self.length if self.whole and self.length < self.context else self.context
+        x = self.embed[token] + self.pairs[(self.last * 1_000_003 + token) % len(self.pairs)]
+        x += self.places[place]
+        x += self.given
+        x -= x.mean()
+        first: Array = x * _unit(x)
+        x = first
+        for extra, layer in zip(self.value[token].reshape(-1, self.width), self.layers, strict=True):
+            x = layer(x, first, extra)
+        self.last, self.length = token, self.length + 1
+        return x
 
 
 class Reread:

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mintage.core.spec import PAD
 from mintage.nn.layers import Entry, squared_relu, uniform, working_dtype
 from mintage.nn.optim import mark
 
@@ -138,13 +139,29 @@ class Decoder(Entry):
 
 
 class Encoder(Decoder):
-    """Ids, some of them hidden -> logits of each id itself: the same blocks with attention to both sides (Devlin et al. 2018)."""
+    """Ids, some of them hidden -> logits of each id itself: the same blocks with attention to both sides (Devlin et al. 2018).
+
+    A hidden place is told at once what stands beside it, as a causal network is by the last token's own embedding: without
+    that, 300 steps on poems learned how often each character occurs and no more.
+    """
 
     def __init__(self, vocab: int, width: int, layers: int, heads: int, context: int, pairs: int) -> None:
         """Heads start with reaches of their own to both sides alike."""
         super().__init__(vocab, width, layers, heads, context, pairs)
+        self.left_embed, self.right_embed = nn.Embedding(vocab, width), nn.Embedding(vocab, width)
+        for table in (self.left_embed, self.right_embed):
+            mark(table, lr=5.0)
+            nn.init.zeros_(table.weight)
         place = torch.arange(context)
         slope = -self.distance_embed.detach()[1]  # [L * H]
         self.distance_embed = nn.Parameter(-slope * (torch.arange(2 * context - 1)[:, None] - context + 1).abs())
         self.distance.copy_(place[:, None] - place + context - 1)
         self.future.zero_()
+
+    def beside(self, ids: Tensor) -> Tensor:
+        """Embeddings of the tokens next to each place, and of the pairs of them on each side. [B, T, W]"""
+        first, second, third, fourth = (F.pad(ids, (2, 2), value=PAD).unfold(1, ids.shape[1], 1)[:, k] for k in (0, 1, 3, 4))
+        rows = self.pair_embed.num_embeddings
+        pairs = self.pair_embed((first * 1_000_003 + second) % rows) + self.pair_embed((third * 700_001 + fourth + 1) % rows)
+        found: Tensor = self.left_embed(second) + self.right_embed(third) + pairs
+        return found
