@@ -51,6 +51,7 @@ def test_overlapping_intervals_are_a_tie_and_the_cheaper_is_named():
 
 def test_level_on_real_is_decided_by_variety():
     rivals = [entry("gan", kernel=(0.1, 0.05), recall=(0.4, 0.05)), entry("flow", kernel=(0.12, 0.05), recall=(0.9, 0.05))]
+    rivals.append(entry("vae", kernel=(0.9, 0.05), recall=(0.3, 0.05)))  # out before: not as real
     found = outcome(rivals, "gan", 1)
     assert found.winner == "flow"
     assert "more varied (recall 90 %; gan 40 %)" in found.sentence

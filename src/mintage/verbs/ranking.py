@@ -138,11 +138,11 @@ def measure(report: Report) -> Line | None:
 def outcome(entries: Sequence[Entry], default: str, minutes: float) -> Outcome:
     """Rank by the questions in their order, among those that are not bubbles if there are any."""
     standing = [e for e in entries if e.report.verdict.word != "bubble"]
-    left, why = list(standing or entries), ""
+    left, lost, why = list(standing or entries), list[Entry](), ""
     for question in DECIDE:
         kept = [e for e in left if not any(ahead(o.report, e.report, question) for o in left if o is not e)]
         if kept and len(kept) < len(left):
-            left, why = kept, question
+            left, lost, why = kept, [e for e in left if e not in kept], question
         if len(left) == 1:
             break
     by_question, labels = winners(entries), tuple(e.label for e in left)
@@ -155,7 +155,7 @@ def outcome(entries: Sequence[Entry], default: str, minutes: float) -> Outcome:
             else say("{labels} are equally far from it.", labels=joined(labels))
         )
     elif winner:
-        sentence = _won(left[0], entries, why, minutes)
+        sentence = _won(left[0], lost, why, minutes)
     else:
         sentence = _close(left, minutes)
     close = () if winner or not standing else labels
@@ -209,17 +209,15 @@ def joined(labels: Sequence[str]) -> str:
     return say(", ").join(labels[:-1]) + say(" and ") + labels[-1] if len(labels) > 1 else "".join(labels)
 
 
-def _won(best: Entry, entries: Sequence[Entry], why: str, minutes: float) -> str:
-    """One sentence: who, and on which question."""
-    others = [e for e in entries if e is not best]
+def _won(best: Entry, lost: Sequence[Entry], why: str, minutes: float) -> str:
+    """One sentence: who, on which question, and who was level until then."""
     head = {"label": best.label, "minutes": f"{minutes:g}"}
     if not why:
         return say("Take {label} for this data at {minutes} min: all others are bubbles.", **head)
-    near = [o for o in others if ahead(best.report, o.report, why)]
     line = line_of(best.report, why)
     name = line.made.name if line else ""
     own = f"{say(name)} {spelled(line.made.value, name)}" if line else "–"
-    rest = say(", ").join(f"{o.label} {spelled(score.value, name)}" for o in near if (score := cell(o.report, name)))
+    rest = say(", ").join(f"{o.label} {spelled(score.value, name)}" for o in lost if (score := cell(o.report, name)))
     reasons = {
         "real": say("nothing else here comes as near to the real ({own}; {rest}).", own=own, rest=rest),
         "varied": say("as real as the best, and more varied ({own}; {rest}).", own=own, rest=rest),
