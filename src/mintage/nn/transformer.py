@@ -141,8 +141,8 @@ class Decoder(Entry):
 class Encoder(Decoder):
     """Ids, some of them hidden -> logits of each id itself: the same blocks with attention to both sides (Devlin et al. 2018).
 
-    A hidden place is told at once what stands beside it, as a causal network is by the last token's own embedding: without
-    that, 300 steps on poems learned how often each character occurs and no more.
+    A place is told at once what stands beside it, as a causal network is by the last token's own embedding. These tables start
+    random, not empty: features that can be read from the first step.
     """
 
     def __init__(self, vocab: int, width: int, layers: int, heads: int, context: int, pairs: int) -> None:
@@ -151,7 +151,6 @@ class Encoder(Decoder):
         self.left_embed, self.right_embed = nn.Embedding(vocab, width), nn.Embedding(vocab, width)
         for table in (self.left_embed, self.right_embed):
             mark(table, lr=5.0)
-            nn.init.zeros_(table.weight)
         place = torch.arange(context)
         slope = -self.distance_embed.detach()[1]  # [L * H]
         self.distance_embed = nn.Parameter(-slope * (torch.arange(2 * context - 1)[:, None] - context + 1).abs())
