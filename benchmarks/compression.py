@@ -65,7 +65,7 @@ def rate(model: Any, x: Tensor) -> dict[str, float]:
 def case(data: str, minutes: float, code: int, runs: str, options: list[str]) -> dict[str, float]:
     """Train and measure one length of code."""
     name = f"code-{code}-{minutes:g}"
-    wish = Wish(data, family="vae", minutes=minutes, name=name, options=("class=none", f"latent={code}", *options))
+    wish = Wish(data, family="vae", minutes=minutes, name=name, options=("class=none", f"latent={code}", "adversarial=0", *options))
     run = train(wish, runs=runs).run  # type: ignore[union-attr]
     loaded, recipe = load(str(run)), read_recipe(run / "recipe.json")
     dataset: Dataset = reopen(recipe, loaded.codec, recipe.options)

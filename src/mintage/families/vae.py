@@ -196,8 +196,10 @@ class Model(nn.Module):
         numbers = math.prod(target.shape)
         pixels = math.prod(target.shape[1:])
         plenty = minutes * speed / pixels
+        pictures = len(target.shape) == 3
         config = Config(
-            net="conv" if len(target.shape) == 3 else "mlp",
+            net="conv" if pictures else "mlp",
+            adversarial=0.1 if pictures else 0.0,
             latent=16 if numbers < 256 else 32 if numbers < 2048 else 64,
             width=32 if plenty < 12 or minutes * speed < 10_000 else 64,
         )
