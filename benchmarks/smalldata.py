@@ -1,6 +1,6 @@
 """A hundred and fifty photographs: which family learns them, and which learns them by heart?
 
-    python benchmarks/smalldata.py --data FLOWERS_FOLDER --minutes 2 gan gan:augment=none flow vae
+    python benchmarks/smalldata.py --data FLOWERS_FOLDER --minutes 2 gan gan:diffaugment=none flow vae
 
 Thirty pictures of each class under ``train``, at 32 pixels, are all that a generator sees. The judge (judge_images.py) is
 trained on the whole of ``train`` and compares with ``val``. Copies: the share of made pictures whose nearest neighbour

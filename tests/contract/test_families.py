@@ -194,3 +194,5 @@ def test_the_file_describes_itself(family):
     config = registry.get("families", family, "Config")
     assert set(attribute_help(config)) == {f.name for f in dataclasses.fields(config)}
     assert schema(config)["type"] == "object"
+    keys = {f.name for f in dataclasses.fields(config)}
+    assert not keys & {f.name for f in dataclasses.fields(Training)}, "a key of -o means one thing"

@@ -173,7 +173,7 @@ def test_the_forward_difference_is_the_squared_slope():
 
 def test_adaptive_augmentation_grows_while_the_critic_is_sure():
     with Noise("ada").seeded():
-        model = Model(PICTURE, {"class": CLASSES}, Config(width=8, augment="adaptive"))
+        model = Model(PICTURE, {"class": CLASSES}, Config(width=8, diffaugment="adaptive"))
     trainer = Trainer(model, Training(batch=16, lr=1e-3), Clock(100), 1)
     label = torch.arange(16) % 3
     x = torch.where(torch.arange(32)[:, None] % 2 > 0, 1.0, -1.0).expand(16, 3, 32, 24)

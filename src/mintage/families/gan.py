@@ -55,7 +55,7 @@ class Config:
         penalty: Weight of the gradient penalty of r3 and classic; 0 = none.
         critic_steps: Steps of the critics for each one of the generator.
         freeze_critic: Stages of the critics, from the picture's side, that are not trained.
-        augment: Whether critics see altered pictures: none, always or adaptive.
+        diffaugment: Whether critics see altered pictures: none, always or adaptive.
         latent: Length of the code.
         width: Channels at the finest level.
         depth: Blocks of each level.
@@ -68,7 +68,7 @@ class Config:
     penalty: Annotated[float, Within(0, 1e6)] = PENALTY
     critic_steps: Annotated[int, Within(1, 64)] = 1
     freeze_critic: Annotated[int, Within(0, 16)] = 0
-    augment: Literal["none", "always", "adaptive"] = "none"
+    diffaugment: Literal["none", "always", "adaptive"] = "none"
     latent: Annotated[int, Within(1, 4096)] = 64
     width: Annotated[int, Within(4, 1024)] = 32
     depth: Annotated[int, Within(1, 16)] = 1
@@ -113,7 +113,7 @@ class Model(nn.Module):
             conv_critic(shape, cond, width, config.depth) if config.critic == "conv" else mlp_critic(shape, cond, width)
             for _ in range(config.critics)
         )
-        self.register_buffer("altered", torch.tensor(1.0 if config.augment == "always" else 0.0))
+        self.register_buffer("altered", torch.tensor(1.0 if config.diffaugment == "always" else 0.0))
         self.register_load_state_dict_post_hook(without_scaffold)  # type: ignore[no-untyped-call]
         wide = config.loss == "wasserstein"  # its critic must stay ahead, or the two circle each other
         betas, slow = ((0.0, 0.9), 0.5) if wide else ((0.0, 0.99), 1.0)
@@ -145,7 +145,7 @@ class Model(nn.Module):
         config = Config(
             penalty=round(PENALTY * max(1.0, side / 8), 3),
             width=64 if minutes * speed > 40 * side**2 and n >= 5_000 else 32,
-            augment="adaptive" if n < 1_000 else "none",
+            diffaugment="adaptive" if n < 1_000 else "none",
         )
         return config, {"batch": 64, "lr": LR, "ema": 0.03, "decay": 0.5, "clip": 10.0, "weight_decay": 0.0, "repair": 0.0}
 
@@ -161,7 +161,7 @@ class Model(nn.Module):
 
     def _seen(self, x: Tensor, noise: Noise) -> Tensor:
         """What critics get to see of pictures."""
-        return x if self.config.augment == "none" else augment(x, self.altered, noise.fork("augment"))
+        return x if self.config.diffaugment == "none" else augment(x, self.altered, noise.fork("augment"))
 
     def loss(self, batch: Batch, phase: Phase, progress: float, noise: Noise) -> dict[str, Tensor]:
         """One move of the critics, or of the generator."""
@@ -190,7 +190,7 @@ class Model(nn.Module):
         rows, kind = len(x) // 2, self.config.loss
         score = critic(x, cond)
         real, made = score.split(rows)
-        if self.config.augment == "adaptive":
+        if self.config.diffaugment == "adaptive":
             sure = (real - made).detach().sign().mean() - TARGET
             self.altered.add_(sure.sign() * rows * PACE).clamp_(0, MOST)
         if kind == "wasserstein":
