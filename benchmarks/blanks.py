@@ -39,7 +39,7 @@ def texts(dataset: Dataset, split: str, span: int) -> tuple[Tensor, Tensor, dict
 
 def sites(loaded: Loaded, x: Tensor) -> tuple[Tensor, Tensor]:
     """Random places of characters that are no punctuation: rows and columns."""
-    spelled = loaded.codec.vocabulary.spelled  # type: ignore[attr-defined]
+    spelled = loaded.codec.vocabulary.spelled
     names = [piece.decode("utf-8", "replace") for piece in spelled]
     letter = torch.tensor([len(name) == 1 and unicodedata.category(name)[0] == "L" for name in names])
     order = Noise("blanks").uniform(x.shape).masked_fill(~letter[x], 2.0)

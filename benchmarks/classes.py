@@ -62,7 +62,7 @@ def main() -> None:
     for how in (args.only,) if args.only else ("class", "none"):
         options = (*args.options, *(("class=none",) if how == "none" else ()))
         name = "-".join([args.case, args.family, how, f"{args.minutes:g}", *args.options])
-        run = str(train(Wish(data, args.family, minutes=args.minutes, name=name, options=options), runs=args.runs).run)  # type: ignore[union-attr]
+        run = str(train(Wish(data, args.family, minutes=args.minutes, name=name, options=options), runs=args.runs).run)
         for sketch in (False, True):
             pictures, asked = made_by(run, args.n, sketch)
             score = judge(net, pictures, asked, tx[held])

@@ -66,7 +66,7 @@ def case(data: str, minutes: float, code: int, runs: str, options: list[str]) ->
     """Train and measure one length of code."""
     name = f"code-{code}-{minutes:g}"
     wish = Wish(data, family="vae", minutes=minutes, name=name, options=("class=none", f"latent={code}", "adversarial=0", *options))
-    run = train(wish, runs=runs).run  # type: ignore[union-attr]
+    run = train(wish, runs=runs).run
     loaded, recipe = load(str(run)), read_recipe(run / "recipe.json")
     dataset: Dataset = reopen(recipe, loaded.codec, recipe.options)
     (train_x, _), (x, _) = sampled(dataset, "train", TRAIN), sampled(dataset, "test", ITEMS)

@@ -101,7 +101,7 @@ def main() -> None:
     begin = time.perf_counter()
     name = f"bench-{args.case}-{args.family or 'default'}-{args.minutes:g}"
     wish = Wish(data, args.family, minutes=args.minutes, name=name, options=tuple(args.o))
-    run = train(wish, runs=args.runs).run  # type: ignore[union-attr]
+    run = train(wish, runs=args.runs).run
     print(f"training in all {time.perf_counter() - begin:.1f} s")
     net = fit(x, y)
     rows, held = balanced(y, n), balanced(ty, n)

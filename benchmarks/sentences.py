@@ -122,7 +122,7 @@ def main() -> None:
         data = args.runs / "sentences.jsonl"
         data.write_text("".join(json.dumps({"text": text}) + "\n" for text in trained), "utf-8")
         wish = Wish(str(data), "vae", minutes=args.minutes, name=f"sentences-{args.minutes:g}", options=tuple(args.o))
-        run = str(train(wish, runs=str(args.runs)).run)  # type: ignore[union-attr]
+        run = str(train(wish, runs=str(args.runs)).run)
     loaded = load(run)
     seen = set(trained)
     held = [text for text in english(args.data, "test_2016_flickr") if text not in seen]

@@ -61,7 +61,7 @@ def main() -> None:
         wish = Wish(
             str(folder), name, minutes=args.minutes, size=str(SIDE), name="-".join(["few", name, *options]), options=tuple(options)
         )
-        loaded = load(str(train(wish, runs=args.runs).run))  # type: ignore[union-attr]
+        loaded = load(str(train(wish, runs=args.runs).run))
         names = loaded.recipe.cond["class"].channels
         asked = torch.arange(args.n) % len(names)
         made = pixels(loaded, draw(loaded, args.n, seed=1, cond={"class": asked}))

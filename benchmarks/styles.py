@@ -108,7 +108,7 @@ def main() -> None:
         first, second = tinted(Path(data))
     (x, y), (tx, ty) = first, second
     wish = Wish(data, "gan", minutes=args.minutes, size=size, name="styles", options=("generator=style",))
-    loaded = load(str(train(wish, runs=args.runs).run))  # type: ignore[union-attr]
+    loaded = load(str(train(wish, runs=args.runs).run))
     net, held = fit(x, y, steps=500), balanced(ty, args.n)
     asked = torch.arange(args.n) % len(loaded.recipe.cond["class"].channels)
     table: dict[str, object] = {"real train": judge(net, x[balanced(y, args.n)], y[balanced(y, args.n)], tx[held]).__dict__}

@@ -13,13 +13,16 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from mintage.core.errors import UsageError
 from mintage.core.registry import unknown
 from mintage.core.words import say
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +51,7 @@ def to_json(value: Any) -> Any:
 def from_json(cls: type[T], data: Mapping[str, Any]) -> T:
     """The dataclass ``cls`` from what ``to_json`` gave; unknown keys are ignored, missing ones take defaults."""
     hints = get_type_hints(cls, include_extras=False, localns={"Tensor": Any})
-    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    known = {f.name for f in dataclasses.fields(cls)}
     return cls(**{k: _revive(hints[k], v) for k, v in data.items() if k in known})
 
 
@@ -162,5 +165,5 @@ def _value(key: str, text: str, kind: Any) -> Any:
 
 def pick(cls: type[T], values: Mapping[str, Any], base: T | None = None) -> T:
     """``base`` (or defaults) with those of ``values`` that are fields of ``cls``."""
-    own = {f.name: values[f.name] for f in dataclasses.fields(cls) if f.name in values}  # type: ignore[arg-type]
-    return dataclasses.replace(base, **own) if base is not None else cls(**own)  # type: ignore[type-var]
+    own = {f.name: values[f.name] for f in dataclasses.fields(cls) if f.name in values}
+    return dataclasses.replace(base, **own) if base is not None else cls(**own)

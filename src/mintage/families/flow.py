@@ -76,7 +76,7 @@ def couple(x: Tensor, z: Tensor, cond: Cond) -> Tensor:
     if set(cond) - {"class"}:
         return z
     group, found = cond.get("class", x.new_zeros(len(x))), z.clone()
-    for name in group.unique():  # type: ignore[no-untyped-call]
+    for name in torch.unique(group):
         rows = (group == name).nonzero()[:, 0]
         near = (x[rows].flatten(1) @ z[rows].flatten(1).T).float().cpu()
         found[rows] = z[rows[torch.from_numpy(linear_sum_assignment(near.numpy(), maximize=True)[1]).to(x.device)]]

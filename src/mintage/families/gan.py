@@ -109,17 +109,18 @@ class Model(nn.Module):
             self.generator = DcganGenerator(*inner, config.depth)
         else:
             self.generator = (StyleGenerator if config.generator == "style" else MlpGenerator)(*inner)
-        self.critics = nn.ModuleList(
+        critics = [
             conv_critic(shape, cond, width, config.depth) if config.critic == "conv" else mlp_critic(shape, cond, width)
             for _ in range(config.critics)
-        )
+        ]
+        self.critics = nn.ModuleList(critics)
         self.register_buffer("altered", torch.tensor(1.0 if config.diffaugment == "always" else 0.0))
         self.register_load_state_dict_post_hook(without_scaffold)  # type: ignore[no-untyped-call]
         wide = config.loss == "wasserstein"  # its critic must stay ahead, or the two circle each other
         betas, slow = ((0.0, 0.9), 0.5) if wide else ((0.0, 0.99), 1.0)
         free = [f"critics.{i}.{name}" for i in range(config.critics) for name in ("head", "condition")]
-        for i, critic in enumerate(self.critics):
-            free += [f"critics.{i}.stages.{j}" for j in range(config.freeze_critic, len(critic.stages))]  # type: ignore[arg-type]
+        for i, critic in enumerate(critics):
+            free += [f"critics.{i}.stages.{j}" for j in range(config.freeze_critic, len(critic.stages))]
         self.phases = (
             Phase("critic", tuple(free), optim="adamw", betas=betas),
             Phase("generator", ("generator", "condition"), every=config.critic_steps, optim="adamw", betas=betas, lr=slow),
@@ -282,4 +283,4 @@ class Model(nn.Module):
 def _distinct(made: Tensor, real: Tensor) -> float:
     """How many of the real items are nearest to something made, as a share of what was made."""
     near = torch.cdist(made, real).argmin(1)
-    return len(near.unique()) / len(near)  # type: ignore[no-untyped-call]
+    return len(torch.unique(near)) / len(near)

@@ -33,7 +33,7 @@ from mintage.verbs.load import parent_name
 from mintage.verbs.mixture import mixed
 from mintage.verbs.parent import find_parent, recipe_of
 from mintage.verbs.ranking import Entry, Outcome, measure, outcome
-from mintage.verbs.train import Trained, plain, train
+from mintage.verbs.train import plain, train
 
 SECONDS = 30.0  # of drawing, at most; three times a single report's, because all are cut to the slowest
 BASELINE = "sketch"  # stands in every table, and is no contestant
@@ -262,9 +262,7 @@ def trained(contestant: Contestant, folder: Path, inspection: Inspection, on: On
         if event.verb != "inspect":  # said once, for all of them
             on(event)
 
-    made = train(replace(contestant.wish, name=run.path.name), runs=str(folder), on=quiet, inspection=inspection)
-    assert isinstance(made, Trained)
-    return made.run
+    return train(replace(contestant.wish, name=run.path.name), runs=str(folder), on=quiet, inspection=inspection).run
 
 
 def bench(places: Mapping[str, Path], seed: int, on: On) -> dict[str, Bench]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 from mintage.core.config import to_json
 from mintage.core.errors import TrainingError, UsageError
@@ -97,6 +97,16 @@ def find_place(folder: Path, name: str, recipe: Recipe) -> tuple[Run, Recipe | N
     )
 
 
+@overload
+def train(
+    wish: plan.Wish, runs: str = ..., dry_run: Literal[False] = ..., profile: bool = ..., on: On = ...,
+    inspection: Inspection | None = ...,
+) -> Trained: ...  # fmt: skip
+@overload
+def train(
+    wish: plan.Wish, runs: str = ..., dry_run: bool = ..., profile: bool = ..., on: On = ...,
+    inspection: Inspection | None = ...,
+) -> Trained | plan.Plan: ...  # fmt: skip
 def train(
     wish: plan.Wish,
     runs: str = "",
