@@ -72,10 +72,13 @@ def _revive(hint: Any, value: Any) -> Any:
 
 
 def attribute_help(cls: type) -> dict[str, str]:
-    """Field → its sentence in the docstring's ``Attributes`` section."""
-    section = (inspect.getdoc(cls) or "").partition("Attributes:")[2]
-    found = re.findall(r"^\s{4}(\w+): (.+(?:\n\s{8}.+)*)", section, re.M)
-    return {name: re.sub(r"\s+", " ", text) for name, text in found}
+    """Field → its sentence in the docstring's ``Attributes`` section, or in that of the class it comes from."""
+    found: dict[str, str] = {}
+    for kind in reversed(cls.__mro__):
+        section = inspect.cleandoc(kind.__dict__.get("__doc__") or "").partition("Attributes:")[2]
+        rows = re.findall(r"^\s{4}(\w+): (.+(?:\n\s{8}.+)*)", section, re.M)
+        found |= {name: re.sub(r"\s+", " ", text) for name, text in rows}
+    return found
 
 
 def schema(cls: type) -> dict[str, Any]:

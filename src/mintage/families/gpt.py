@@ -9,40 +9,28 @@ makes no plan: what it wrote is all it remembers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 from torch import Tensor
 
-from mintage.core.config import Within
-from mintage.core.errors import UsageError
 from mintage.core.spec import RESERVED, Spec, Specs
 from mintage.core.words import say
 from mintage.nn.decode import Reader
 from mintage.nn.stream import Recomputed, Stream
-from mintage.nn.transformer import Decoder, sizes
+from mintage.nn.transformer import Decoder, Shape, sizes
 from mintage.nn.writer import Knobs, Writer
 
 __all__ = ["Config", "Knobs", "Model"]
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Shape):
     """What a person may set.
 
     Attributes:
-        width: Numbers a token is carried by.
-        layers: Blocks.
-        heads: Attention heads; width / heads numbers each.
-        pairs: Rows that pairs of neighbouring tokens are hashed into.
-        dropout: Share of channels silenced in training; for long runs on little data.
         counts: Mix in an n-gram model where nothing conditions the text.
     """
 
-    width: Annotated[int, Within(8, 8192)] = 192
-    layers: Annotated[int, Within(1, 128)] = 4
-    heads: Annotated[int, Within(1, 128)] = 3
-    pairs: Annotated[int, Within(1, 1 << 24)] = 8192
-    dropout: Annotated[float, Within(0, 0.95)] = 0.0
     counts: bool = True
 
 
@@ -53,9 +41,6 @@ class Model(Writer):
 
     def __init__(self, target: Spec, cond: Specs, config: Config) -> None:
         """The window that it is trained on is the target's length."""
-        if config.width % config.heads:
-            sentence = "-o heads={heads}: choose a divisor of the width {width}."
-            raise UsageError(say(sentence, heads=config.heads, width=config.width))
         target = target if target.shape[0] else target.at(token=128)
         net = Decoder(target.vocab, config.width, config.layers, config.heads, target.shape[0], config.pairs)
         if target.channels == ("utf-8",):  # ids from RESERVED on are the bytes, 128 to 191 of them no character's first

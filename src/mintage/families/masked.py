@@ -19,13 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mintage.core.config import Within
-from mintage.core.errors import UsageError
 from mintage.core.spec import BOS, EOS, MASK, PAD, Batch, Cond, Phase, Spec, Specs
 from mintage.core.words import say
 from mintage.nn import decode
 from mintage.nn.conditioned import Conditioned
 from mintage.nn.noise import Chooser, Noise
-from mintage.nn.transformer import Encoder, sizes
+from mintage.nn.transformer import Encoder, Shape, sizes
 
 STRETCH = 0.2  # of the training examples hide a stretch, as blanks and continuations do
 OPEN = 0.2  # of them do not know their end
@@ -34,39 +33,19 @@ SILENT = (PAD, BOS, EOS, MASK)  # never the answer to a blank
 
 
 @dataclass(frozen=True)
-class Config:
-    """What a person may set.
-
-    Attributes:
-        width: Numbers a token is carried by.
-        layers: Blocks.
-        heads: Attention heads; width / heads numbers each.
-        pairs: Rows that pairs of neighbouring tokens are hashed into.
-        dropout: Share of channels silenced in training; for long runs on little data.
-    """
-
-    width: Annotated[int, Within(8, 8192)] = 192
-    layers: Annotated[int, Within(1, 128)] = 4
-    heads: Annotated[int, Within(1, 128)] = 3
-    pairs: Annotated[int, Within(1, 1 << 24)] = 8192
-    dropout: Annotated[float, Within(0, 0.95)] = 0.0
+class Config(Shape):
+    """What a person may set."""
 
 
 @dataclass(frozen=True)
-class Knobs:
+class Knobs(decode.Sharpness):
     """How to fill in.
 
     Attributes:
-        temperature: Sharpness; 0 always takes the likeliest.
-        top_k: Only the k likeliest; 0 for all.
-        top_p: Only the likeliest that together hold this share.
         length: Most new tokens after the prompt; 0 takes the model's context.
         steps: Readings in which a piece is filled, a few tokens each; more is better and slower.
     """
 
-    temperature: float = 0.8
-    top_k: int = 0
-    top_p: float = 1.0
     length: int = 0
     steps: Annotated[int, Within(1, 65_536)] = 32
 
@@ -82,9 +61,6 @@ class Model(Conditioned):
 
     def __init__(self, target: Spec, cond: Specs, config: Config) -> None:
         """The window that it is trained on is the target's length."""
-        if config.width % config.heads:
-            sentence = "-o heads={heads}: choose a divisor of the width {width}."
-            raise UsageError(say(sentence, heads=config.heads, width=config.width))
         self.target = target if target.shape[0] else target.at(token=128)
         self.context = self.target.shape[0]
         net = Encoder(target.vocab, config.width, config.layers, config.heads, self.context, config.pairs)
@@ -227,7 +203,6 @@ class Model(Conditioned):
         rank = noise.uniform((rows, span)).masked_fill(~wanted, 2.0).argsort(1).argsort(1)
         turn = torch.where(wanted, -(-(rank + 1) * steps // n) - 1, -1)
         choosers = [Chooser(noise.fork("tokens").row(b)) for b in range(rows)]
-        how = decode.Knobs(knobs.temperature, knobs.top_k, knobs.top_p)
         for step in range(steps):
             asked = turn == step
             if not asked.any():
@@ -238,4 +213,4 @@ class Model(Conditioned):
             for b, choose in enumerate(choosers):
                 for k in range(int(asked[b].sum())):
                     at = int(places[b, k])
-                    seen[b, at] = choose(decode.narrow(logits[b, k].numpy(), how), at)
+                    seen[b, at] = choose(decode.narrow(logits[b, k].numpy(), knobs), at)

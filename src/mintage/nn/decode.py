@@ -43,13 +43,25 @@ class Guesses(Reader, Protocol):
 
 
 @dataclass(frozen=True)
-class Knobs:
-    """How to draw.
+class Sharpness:
+    """Which tokens may be drawn, and how evenly.
 
     Attributes:
         temperature: Sharpness; 0 always takes the likeliest.
         top_k: Only the k likeliest; 0 for all.
         top_p: Only the likeliest that together hold this share.
+    """
+
+    temperature: float = 0.8
+    top_k: int = 0
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True)
+class Knobs(Sharpness):
+    """How to draw.
+
+    Attributes:
         length: Most new tokens.
         stop: Token sequences that end a row; they are kept.
         forbid: Ids never drawn.
@@ -57,9 +69,6 @@ class Knobs:
         cache: False recomputes the whole context at every token: slow, the same text.
     """
 
-    temperature: float = 0.8
-    top_k: int = 0
-    top_p: float = 1.0
     length: int = 256
     stop: tuple[tuple[int, ...], ...] = ()
     forbid: tuple[int, ...] = (PAD, BOS, SEP, MASK)
@@ -90,7 +99,7 @@ class Guided:
         return guided
 
 
-def narrow(logits: Array, knobs: Knobs) -> Array:
+def narrow(logits: Array, knobs: Sharpness) -> Array:
     """Logits [V] after temperature, top-k and nucleus; what is cut is -inf."""
     logits = logits * np.float32(1 / max(knobs.temperature, 1e-4))
     if 0 < knobs.top_k < len(logits):

@@ -48,6 +48,11 @@ def squared_relu(x: Tensor) -> Tensor:
     return found
 
 
+def feed_forward(x: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    """What each position [..., W] thinks by itself: normalised, widened by `up` [E, W], rectified, narrowed by `down` [W, E]."""
+    return F.linear(squared_relu(F.linear(F.layer_norm(x, x.shape[-1:]), up.to(x.dtype))), down.to(x.dtype))
+
+
 class Entry(nn.Module):
     """Ids -> what the first block of a network sees."""
 

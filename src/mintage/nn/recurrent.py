@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mintage.nn.layers import Entry, squared_relu, uniform, working_dtype
+from mintage.nn.layers import Entry, feed_forward, uniform, working_dtype
 from mintage.nn.optim import mark
 
 EXPAND = 2  # hidden numbers of a feed-forward part, as a multiple of the width
@@ -227,8 +227,7 @@ class Block(nn.Module):
         y = self.cell(F.layer_norm(x, (self.width,)), extra, drop[2].float() if drop else None)
         y = F.linear(y, self.out.to(kind))
         x = x + (y * drop[0] if drop else y)
-        hidden = squared_relu(F.linear(F.layer_norm(x, (self.width,)), self.up.to(kind)))
-        y = F.linear(hidden, self.down.to(kind))
+        y = feed_forward(x, self.up, self.down)
         return x + (y * drop[1] if drop else y)
 
 

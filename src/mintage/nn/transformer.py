@@ -12,14 +12,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mintage.core.config import Within
+from mintage.core.errors import UsageError
 from mintage.core.spec import PAD
-from mintage.nn.layers import Entry, squared_relu, uniform, working_dtype
+from mintage.core.words import say
+from mintage.nn.layers import Entry, feed_forward, uniform, working_dtype
 from mintage.nn.optim import mark
 
 GAIN = 1.5  # sharpness of attention over normalised queries and keys
@@ -73,9 +77,27 @@ class Block(nn.Module):
         seen = torch.bmm(score.softmax(-1).view(b * heads, t, -1), v).view(b, heads, t, depth).transpose(1, 2).reshape(b, t, width)
         y = F.linear(seen, self.out.to(kind))
         x = x + (y * drop[0] if drop else y)
-        hidden = squared_relu(F.linear(F.layer_norm(x, (width,)), self.up.to(kind)))
-        y = F.linear(hidden, self.down.to(kind))
+        y = feed_forward(x, self.up, self.down)
         return x + (y * drop[1] if drop else y)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a Transformer.
+
+    Attributes:
+        width: Numbers a token is carried by.
+        layers: Blocks.
+        heads: Attention heads; width / heads numbers each.
+        pairs: Rows that pairs of neighbouring tokens are hashed into.
+        dropout: Share of channels silenced in training; for long runs on little data.
+    """
+
+    width: Annotated[int, Within(8, 8192)] = 192
+    layers: Annotated[int, Within(1, 128)] = 4
+    heads: Annotated[int, Within(1, 128)] = 3
+    pairs: Annotated[int, Within(1, 1 << 24)] = 8192
+    dropout: Annotated[float, Within(0, 0.95)] = 0.0
 
 
 class Decoder(Entry):
@@ -83,6 +105,8 @@ class Decoder(Entry):
 
     def __init__(self, vocab: int, width: int, layers: int, heads: int, context: int, pairs: int) -> None:
         """See `Entry`; `width / heads` numbers a head."""
+        if width % heads:
+            raise UsageError(say("-o heads={heads}: choose a divisor of the width {width}.", heads=heads, width=width))
         super().__init__(vocab, width, context, pairs)
         self.layers, self.heads, self.masks = layers, heads, 2 * layers
         self.value_embed = nn.Embedding(vocab, width * layers)

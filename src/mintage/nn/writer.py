@@ -29,14 +29,7 @@ class Knobs(decode.Knobs):
     """How to draw.
 
     Attributes:
-        temperature: Sharpness; 0 always takes the likeliest.
-        top_k: Only the k likeliest; 0 for all.
         top_p: Only the likeliest that together hold this share; by class or caption 0.9 unless another is asked for.
-        length: Most new tokens.
-        stop: Token sequences that end a row; they are kept.
-        forbid: Ids never drawn.
-        every: Tokens between two previews.
-        cache: False recomputes the whole context at every token: slow, the same text.
         guidance: How far to go from what is said without a class or caption to what is said with it; 1 is the plain answer.
     """
 
