@@ -25,6 +25,7 @@ from mintage.core.config import SHARE, Within
 from mintage.core.errors import UsageError
 from mintage.core.spec import PAD, Batch, Cond, Phase, Spec, Specs
 from mintage.core.words import say
+from mintage.nn.condition import without
 from mintage.nn.noise import Noise
 from mintage.nn.unet import UNet
 
@@ -115,16 +116,6 @@ class Velocity(nn.Module):
         self.class_embedding = nn.Embedding(self.null + 1, EMBEDDING) if "class" in cond else None
         self.words_embedding = nn.Embedding(cond["caption"].vocab, EMBEDDING) if "caption" in cond else None
         self.words = nn.Sequential(nn.Linear(2 * EMBEDDING, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING))
-
-    def without(self, cond: Cond, drop: Tensor | None = None) -> dict[str, Tensor]:
-        """The condition with class and caption set to null, in all rows or where ``drop`` [B] is true."""
-        found = dict(cond)
-        for name, null in (("class", self.null), ("caption", PAD)):
-            if name in found:
-                rows = found[name]
-                gone = torch.ones_like(rows, dtype=torch.bool) if drop is None else drop.view(-1, *[1] * (rows.ndim - 1))
-                found[name] = torch.where(gone, null, rows)
-        return found
 
     def _embed(self, t: Tensor, cond: Cond) -> Tensor:
         """Time, class and caption as one vector [B, E]."""
@@ -291,7 +282,7 @@ class Model(nn.Module):
         t = torch.sigmoid(noise.normal((rows,)) - 0.4).to(x.device)
         drop = noise.mask((rows,), DROP).to(x.device)
         at = t[:, None, None, None]
-        v = self.net((1 - at) * z + at * x, t, self.net.without(batch.cond, drop), noise)
+        v = self.net((1 - at) * z + at * x, t, without(batch.cond, self.net.null, drop), noise)
         return {"velocity": (v - (x - z)).square().flatten(1).mean(1)}
 
     def _jump(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
@@ -320,7 +311,7 @@ class Model(nn.Module):
         time = torch.full((len(x),), t, device=x.device)
         v = self.net(x, time, cond)
         if guidance != 1 and ("class" in cond or "caption" in cond):
-            v = v + (guidance - 1) * (v - self.net(x, time, self.net.without(cond)))
+            v = v + (guidance - 1) * (v - self.net(x, time, without(cond, self.net.null)))
         end = (x + (1 - t) * v).clamp(-1, 1)
         return (end - x) / (1 - t), end
 

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from mintage.core.config import SHARE, Within
 from mintage.core.errors import UsageError
-from mintage.core.spec import PAD, RESERVED, Alarm, Batch, Cond, Phase, Spec, Specs
+from mintage.core.spec import RESERVED, Alarm, Batch, Cond, Phase, Spec, Specs
 from mintage.core.words import say
 from mintage.nn.autoencoder import Coder, Convolutional, Dense, Grids
+from mintage.nn.condition import without
 from mintage.nn.decode import Knobs as Words
 from mintage.nn.mixture import Mixture
 from mintage.nn.noise import Noise
@@ -215,15 +216,6 @@ class Model(nn.Module):
         if isinstance(self.net, Sentence):
             self.net.pieces.take(base, "net.pieces.")
 
-    def _without(self, cond: Cond, drop: Tensor) -> dict[str, Tensor]:
-        """The condition with class and caption set to null where ``drop`` [B] is true."""
-        found = {name: cond[name] for name in ("class", "caption") if name in cond}
-        for name, null in (("class", self.groups), ("caption", PAD)):
-            if name in found:
-                rows = found[name]
-                found[name] = torch.where(drop.to(rows.device).view(-1, *[1] * (rows.ndim - 1)), null, rows)
-        return found
-
     def _drawn(self, mean: Tensor, logvar: Tensor, noise: Noise) -> Tensor:
         """A code where the encoder says that it lies, [B, *code]; quantised, the code itself."""
         if self.finite is not None:
@@ -240,7 +232,8 @@ class Model(nn.Module):
 
     def loss(self, batch: Batch, phase: Phase, progress: float, noise: Noise) -> dict[str, Tensor]:
         """What is left to tell, and what the code says at its price: nats a number of the example, [B] each."""
-        cond = self._without(batch.cond, noise.fork("drop").mask((len(batch.x),), DROP))
+        told = {name: batch.cond[name] for name in ("class", "caption") if name in batch.cond}
+        cond = without(told, self.groups, noise.fork("drop").mask((len(batch.x),), DROP))
         if phase.name == "critic" and self.critic is not None:
             with torch.no_grad():
                 made = self.net.decode(self._drawn(*self.net.encode(batch.x, cond), noise.fork("code")), cond)

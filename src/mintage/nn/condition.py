@@ -12,6 +12,17 @@ from torch import Tensor, nn
 from mintage.core.spec import PAD, Cond, Specs
 
 
+def without(cond: Cond, null: int, drop: Tensor | None = None) -> dict[str, Tensor]:
+    """The condition with class and caption set to none (``null`` is the class's), in all rows or where ``drop`` [B] is true."""
+    found = dict(cond)
+    for name, nothing in (("class", null), ("caption", PAD)):
+        if name in found:
+            rows = found[name]
+            gone = torch.ones(len(rows), dtype=torch.bool) if drop is None else drop
+            found[name] = torch.where(gone.to(rows.device).view(-1, *[1] * (rows.ndim - 1)), nothing, rows)
+    return found
+
+
 class Condition(nn.Module):
     """Class and caption as a vector of ``width`` numbers, zeros where the data has neither."""
 
