@@ -7,9 +7,9 @@ from PIL import Image
 
 from mintage.core.errors import BadItem, UsageError
 from mintage.core.spec import Item, Media
-from mintage.modalities.image import Codec, contact_sheet
+from mintage.modalities.image import Codec
 from mintage.nn.noise import Noise
-from mintage.nn.pictures import centre_crop, perceptual_hash
+from mintage.nn.pictures import centre_crop, contact_sheet, perceptual_hash
 from mintage.nn.twins import twins
 
 
@@ -130,7 +130,8 @@ def test_decode_write_read_is_exact(tmp_path):
     assert len(codec.write(media[:1], tmp_path / "alone", ["one"])) == 1
     assert min(codec.sheet(media).content.shape[:2]) >= 56, "small pictures are enlarged on a page"
     assert contact_sheet([m.content for m in media] * 5).ndim == 3
-    assert contact_sheet([np.zeros((4, 4), np.uint8)] * 3).shape == (14, 14)
+    assert contact_sheet([np.zeros((56, 56), np.uint8)] * 3).shape == (118, 118)
+    assert contact_sheet([np.zeros((4, 4), np.uint8)] * 3).shape == (2 * 56 + 3 * 14, 2 * 56 + 3 * 14)
 
 
 def test_augment_only_mirrors():

@@ -23,7 +23,10 @@ CARD = {"recipe": {"data": "digits", "family": "flow", "task": "generate"}, "min
 def sample(content, seed=1, **given):
     picture = isinstance(content, np.ndarray)
     media = Media(content, "image/png" if picture else "text/plain", ".png" if picture else ".txt")
-    return Sample(media, seed, content_hash(content), given)
+    if not picture:
+        return Sample(media, seed, content_hash(content), given, passage=content)
+    grid = torch.from_numpy(content)[None] if content.ndim == 2 else torch.from_numpy(content).movedim(2, 0)
+    return Sample(media, seed, content_hash(content), given, grid=grid)
 
 
 def noise(shape, seed=0):

@@ -1,4 +1,4 @@
-"""The five interfaces of the house, and three optional abilities found by ``isinstance``.
+"""The five interfaces of the house, and the optional abilities found by ``isinstance``.
 
 A plug-in is one file that defines the class named here (``Codec``, ``Task``, ``Model`` with ``Config``, ``Metric``,
 ``Gate``) in its axis's folder; ``core.registry`` finds it by file name.
@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 
 
 class Codec(Protocol):
-    """A modality: files ↔ tensors. Its constructor takes no argument; ``state`` is what ``fit`` learned."""
+    """A modality: files ↔ tensors. Its constructor takes no argument; ``state`` is what ``fit`` learned.
+
+    Its class may name ``family`` (its default; flow if it does not), ``pipeline`` (the hub's word for it), ``unit`` (of its
+    sizes, a property), ``options`` (keys of ``-o`` that ``configure(options)`` takes), and say that files come with
+    captions beside them (``captioned``), that pieces of one file belong to one split (``grouped``), or that a few long
+    contents are split in order (``ordered``). Further abilities that the verbs look for:
+
+    - ``claims(path) -> bool``, static: which files it takes, where others read the same suffix.
+    - ``adopt(rows, bound)``: contents from an array file.
+    - ``sized(view, shapes, minutes, size) -> Spec``: lengths of the free axes; ``shapes`` counts those of the contents.
+    - ``guesses(contents)``: rows for the table of guesses: name, value, why, how to say otherwise.
+    - ``sheet(media) -> Media``: a page of many, written beside them.
+    """
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -59,8 +71,11 @@ class Codec(Protocol):
     def decode(self, x: Tensor, spec: Spec) -> list[Media]:
         """Model form (floats in −1…1, or ids) → things in memory."""
 
+    def passages(self, x: Tensor, spec: Spec) -> list[str]:
+        """Tokens [B, T] as strings in which verbatim copying is searched, with the medium's own invariances."""
+
     def write(self, media: Sequence[Media], out: Path, names: Sequence[str]) -> list[Path]:
-        """Write each thing under its name in ``out``; returns the paths."""
+        """Write each thing under its name in ``out``; returns the paths, fewer where one file holds many things."""
 
     def augment(self, x: Tensor, spec: Spec, noise: Any) -> Tensor:
         """A batch [B, ...] that is as good as real; used only if a classifier cannot tell it from the real."""
@@ -70,6 +85,22 @@ class Codec(Protocol):
 
     def select(self, what: str, spec: Spec) -> Tensor:
         """A person's words for a part (rectangle, bars, words) → mask of ``spec.shape`` without the channel axis."""
+
+
+@runtime_checkable
+class Looks(Protocol):
+    """A codec whose things can be seen."""
+
+    def look(self, media: Media) -> np.ndarray:
+        """How it looks on a page: itself, its spectrogram, its piano roll, some of its frames. uint8 [H, W] or [H, W, 3]"""
+
+
+@runtime_checkable
+class Plays(Protocol):
+    """A codec whose things can be played."""
+
+    def play(self, media: Media) -> tuple[str, bytes]:
+        """What a browser plays: type and bytes (audio/wav, video/mp4, image/webp …)."""
 
 
 class Task(Protocol):

@@ -140,7 +140,14 @@ class Alarm:
 class Sample:
     """One made thing on its way out, with what is needed to say how it was made.
 
-    ``model`` replaces parts of the run's card on its label, where a member of a mixture made it.
+    Attributes:
+        media: The thing.
+        seed: Its own seed.
+        content_hash: Hash of the decoded content, without labels.
+        given: What was asked for, as words.
+        model: What replaces parts of the run's card on its label, where a member of a mixture made it.
+        grid: The thing as the model made it, where copies are searched among grids and the thing is not one itself.
+        passage: The thing as a string, where copies are searched among strings and the thing is not one itself.
     """
 
     media: Media
@@ -148,6 +155,8 @@ class Sample:
     content_hash: str
     given: Mapping[str, str] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
+    grid: Tensor | None = None  # [C, ...]
+    passage: str = ""
 
     @property
     def name(self) -> str:

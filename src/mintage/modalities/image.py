@@ -12,6 +12,7 @@ import json
 import math
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from mintage.core.spec import Item, Media, Spec, Specs
 from mintage.core.words import say
 from mintage.nn.given import Given
 from mintage.nn.noise import Noise
-from mintage.nn.pictures import fit, perceptual_hash, runs
+from mintage.nn.pictures import contact_sheet, fit, perceptual_hash, runs
 
 SIDE = 160  # short side of the canonical form
 PIXELS = 40_000_000  # larger pictures are refused by their header, before anything is decoded
@@ -36,7 +37,8 @@ DAMAGE = (
     OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, MemoryError, OverflowError, struct.error,
     zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
-SEEN = 56  # pixels that a picture has at least on a page of many
+SIZES = (8, 16, 28, 32, 48, 64, 96, 128)
+MOST = (32, 64, 96)  # side for under four minutes, under an hour, more
 GREY = 0.01  # share of colourful pictures up to which a set counts as grey
 
 
@@ -45,6 +47,9 @@ class Codec:
 
     suffixes = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff")
     mime = "image/png"
+    family = "flow"
+    pipeline = "unconditional-image-generation"
+    captioned = True
 
     def __init__(self) -> None:
         self.channels = 3
@@ -158,6 +163,37 @@ class Codec:
         """What came with the pictures and can be asked for: ``class`` (names in ``channels``) and ``caption``."""
         return self.given.specs()
 
+    @property
+    def unit(self) -> str:
+        """Of its sizes."""
+        return say("px")
+
+    def guesses(self, contents: Sequence[np.ndarray]) -> list[tuple[str, str, str, str]]:
+        """The size at which a few minutes would learn them."""
+        side = _side(_shapes(contents), MOST[1])
+        return [(say("size"), str(side), say("the pictures' own size, at most 64"), "--size")]
+
+    def sized(self, view: Spec, shapes: Mapping[tuple[int, ...], int], minutes: float, size: str) -> Spec:
+        """Height and width: as asked, else the pictures' own, capped by what the minutes can learn.
+
+        Raises:
+            UsageError: ``size`` is not a number of pixels from 8 to 128.
+        """
+        if not size:
+            side = _side(shapes, MOST[0] if minutes < 4 else MOST[1] if minutes < 60 else MOST[2])
+            return view.at(height=side, width=side)
+        sides = size.lower().split("x")
+        fit = (s.isascii() and s.isdecimal() and len(s) < 4 and 8 <= int(s) <= 128 and int(s) % 4 == 0 for s in sides)
+        if len(sides) > 2 or not all(fit):
+            sentence = "--size {size}: choose a multiple of 4 from 8 to 128, as 64 or 64x96 (height x width)."
+            raise UsageError(say(sentence, size=size))
+        return view.at(height=int(sides[0]), width=int(sides[-1]))
+
+    def look(self, media: Media) -> np.ndarray:
+        """The picture itself. [H, W] or [H, W, 3] uint8"""
+        picture: np.ndarray = media.content
+        return picture
+
     def encode_caption(self, texts: Sequence[str], spec: Spec) -> Tensor:
         """Captions → ids, cut or padded to the spec's length; all PAD where there is none. [B, L] int64"""
         return self.given.encode_caption(texts, spec)
@@ -187,10 +223,7 @@ class Codec:
 
     def sheet(self, media: Sequence[Media]) -> Media:
         """All pictures on one page, small ones enlarged by a whole factor so that a person sees them."""
-        small = max(max(thing.content.shape[:2]) for thing in media)
-        factor = max(1, math.ceil(SEEN / small))
-        shown = [thing.content.repeat(factor, 0).repeat(factor, 1) for thing in media]
-        return Media(contact_sheet(shown, gap=max(2, 2 * (factor // 2))), self.mime, ".png")
+        return Media(contact_sheet([thing.content for thing in media]), self.mime, ".png")
 
     def augment(self, x: Tensor, spec: Spec, noise: Noise) -> Tensor:
         """Half of the batch mirrored. Wrong for letters, digits and clocks: the caller measures first. [B, C, H, W]"""
@@ -217,20 +250,6 @@ class Codec:
         return mask
 
 
-def contact_sheet(pictures: Sequence[np.ndarray], gap: int = 2) -> np.ndarray:
-    """Up to 400 pictures in a near-square on white. [H, W] or [H, W, 3] uint8"""
-    pictures = pictures[:400]
-    colour = any(p.ndim == 3 for p in pictures)
-    high, wide = (max(p.shape[i] for p in pictures) + gap for i in (0, 1))
-    columns = math.ceil(math.sqrt(len(pictures) * high / wide))
-    lines = math.ceil(len(pictures) / columns)
-    sheet = np.full((lines * high + gap, columns * wide + gap, 3), 255, np.uint8)
-    for k, p in enumerate(pictures):
-        top, left = k // columns * high + gap, k % columns * wide + gap
-        sheet[top : top + p.shape[0], left : left + p.shape[1]] = p if p.ndim == 3 else p[..., None]
-    return sheet if colour else sheet[..., 0]
-
-
 def _own_box(picture: Image.Image) -> tuple[int, int, int, int] | None:
     """Where the picture itself lies in a file of our own, whose label is a strip beside it."""
     try:
@@ -242,6 +261,16 @@ def _own_box(picture: Image.Image) -> tuple[int, int, int, int] | None:
         return None
     inside = 0 <= left < left + width <= picture.width and 0 <= top < top + height <= picture.height
     return (left, top, left + width, top + height) if inside else None
+
+
+def _shapes(contents: Sequence[np.ndarray]) -> Counter[tuple[int, ...]]:
+    return Counter(content.shape for content in contents)
+
+
+def _side(shapes: Mapping[tuple[int, ...], int], most: int) -> int:
+    """The size at or below the short side that half of the pictures reach, and below ``most``."""
+    sides = sorted(min(shape[:2]) for shape, n in shapes.items() for _ in range(n))
+    return max((s for s in SIZES if s <= min(sides[len(sides) // 2], most)), default=SIZES[0])
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:

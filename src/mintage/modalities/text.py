@@ -40,6 +40,9 @@ class Codec:
 
     suffixes = (".txt", ".md", ".jsonl", ".json", ".csv", ".tsv")
     mime = "text/plain"
+    family = "gpt"
+    pipeline = "text-generation"
+    ordered = True  # a few long texts are split in order
 
     def __init__(self) -> None:
         self.vocabulary = Vocabulary()
@@ -142,6 +145,10 @@ class Codec:
             ids = row[: end[0]] if len(end) else row
             media.append(Media(self.vocabulary.decode(ids[ids >= RESERVED].tolist()), self.mime, ".txt"))
         return media
+
+    def passages(self, x: Tensor, spec: Spec) -> list[str]:
+        """What is searched for copies: the texts themselves."""
+        return [str(media.content) for media in self.decode(x, spec)]
 
     def write(self, media: Sequence[Media], out: Path, names: Sequence[str]) -> list[Path]:
         """One UTF-8 file a text."""

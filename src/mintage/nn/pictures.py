@@ -1,4 +1,4 @@
-"""Numerics of pictures as uint8 arrays: area reduction, resizing, perceptual hashes, thumbnails.
+"""Numerics of pictures as uint8 arrays: area reduction, resizing, perceptual hashes, thumbnails, pages of many.
 
 The hash is pHash (Zauner 2010): the signs of the 8 × 8 lowest cosine coefficients of a 32 × 32 picture against their
 median, 64 bits. Reduction and cosine transform are one matrix product from each side, so 60,000 small pictures take a
@@ -7,6 +7,7 @@ fraction of a second. It does not know files.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 CHUNK = 2048
+SEEN = 56  # pixels that a picture has at least on a page of many
 
 
 @lru_cache(maxsize=512)
@@ -101,3 +103,18 @@ def fit(pictures: np.ndarray, channels: int, height: int, width: int) -> torch.T
     if (high, wide) != (height, width):
         x = F.interpolate(x.float(), (height, width), mode="bicubic", antialias=True).round_().clamp_(0, 255).byte()
     return x.expand(-1, channels, -1, -1) if x.shape[1] == 1 else x
+
+
+def contact_sheet(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Up to 400 pictures in a near-square on white, small ones enlarged by a whole factor. [H, W] or [H, W, 3] uint8"""
+    factor = max(1, math.ceil(SEEN / max(max(p.shape[:2]) for p in pictures)))
+    pictures, gap = [p.repeat(factor, 0).repeat(factor, 1) for p in pictures[:400]], max(2, 2 * (factor // 2))
+    colour = any(p.ndim == 3 for p in pictures)
+    high, wide = (max(p.shape[i] for p in pictures) + gap for i in (0, 1))
+    columns = math.ceil(math.sqrt(len(pictures) * high / wide))
+    lines = math.ceil(len(pictures) / columns)
+    sheet = np.full((lines * high + gap, columns * wide + gap, 3), 255, np.uint8)
+    for k, p in enumerate(pictures):
+        top, left = k // columns * high + gap, k % columns * wide + gap
+        sheet[top : top + p.shape[0], left : left + p.shape[1]] = p if p.ndim == 3 else p[..., None]
+    return sheet if colour else sheet[..., 0]

@@ -88,11 +88,11 @@ def make(
 def inspect(data: Data, o: Options = [], json_: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:  # noqa: B006
     """Look at data."""
     from mintage.core.config import parse, to_json
-    from mintage.verbs.inspect import OPTIONS, manifest
+    from mintage.verbs.inspect import data_keys, manifest
     from mintage.verbs.inspect import inspect as verb
 
     with Display(quiet) as display:
-        found = verb(data, parse(o, (), OPTIONS), display)
+        found = verb(data, parse(o, (), data_keys()), display)
     aside = [row for row in manifest(found) if not row["admitted"]]
     keys = ("modality", "classes", "given_names", "sizes", "summary", "guesses")
     value = {**{key: to_json(getattr(found, key)) for key in keys}, "items": len(found.items), "set_aside": aside}

@@ -102,7 +102,8 @@ def release(
         for gate in GATES:
             page = gate.mark(page)
         paths += codec.write([page], out, ["sheet"])
-    for path, sample in zip_longest(paths, kept):
+    single = len(paths) >= len(kept)  # a sheet comes last; one table of many rows is nobody's own
+    for path, sample in zip_longest(paths, kept if single else ()):
         for gate in GATES:
             gate.file(path, sample, {**run, **sample.model} if sample else run)
     return paths, refused

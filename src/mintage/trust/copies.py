@@ -67,14 +67,13 @@ class Gate(Base):
             return {}
         pictures, texts = index / "outlines.safetensors", index / "train.txt"
         copied: list[int] = []
-        if isinstance(samples[0].media.content, str) and texts.exists():
+        if texts.exists():
             known = _texts(texts, texts.stat().st_mtime_ns)
-            copied = [i for i, sample in enumerate(samples) if known.holds(sample.media.content)]
-        elif isinstance(samples[0].media.content, np.ndarray) and pictures.exists():
+            copied = [i for i, sample in enumerate(samples) if known.holds(sample.passage)]
+        elif pictures.exists():
             search, limit = _pictures(pictures, pictures.stat().st_mtime_ns)
-            stack = torch.from_numpy(np.stack([sample.media.content for sample in samples]))
-            grid = stack[:, None] if stack.ndim == 3 else stack.movedim(3, 1)  # [N, C, H, W] uint8
-            if len(search.index) >= FEWEST:
-                copied = torch.nonzero(search.ratio(grid)[0] < limit).ravel().tolist()
+            grids = [sample.grid for sample in samples if sample.grid is not None]
+            if len(search.index) >= FEWEST and len(grids) == len(samples):
+                copied = torch.nonzero(search.ratio(torch.stack(grids))[0] < limit).ravel().tolist()
         why = say("it is nearly a copy of a training item")
         return {i: Ruling(False, "copy", why) for i in copied}

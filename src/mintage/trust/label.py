@@ -91,7 +91,7 @@ class Gate(Base):
 
     def mark(self, media: Media) -> Media:
         """The thing with its visible label."""
-        if isinstance(media.content, str):
+        if media.mime == "text/plain":
             return Media(f"{WORDS}\n\n{media.content}", media.mime, media.suffix)
         if not media.mime.startswith("image/"):
             return media

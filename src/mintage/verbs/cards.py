@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mintage.core import registry
 from mintage.core.words import LANGUAGES, say
-
-PIPELINES = {"image": "unconditional-image-generation", "text": "text-generation"}
 
 
 def _title(card: Mapping[str, Any]) -> str:
@@ -26,7 +25,7 @@ def _front_matter(card: Mapping[str, Any]) -> str:
     lines = [
         "---",
         "library_name: mintage",
-        f"pipeline_tag: {PIPELINES.get(recipe['modality'], 'other')}",
+        f"pipeline_tag: {getattr(registry.get('modalities', recipe['modality']), 'pipeline', 'other')}",
         "license: other",
         "tags:",
     ]

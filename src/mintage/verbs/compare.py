@@ -28,7 +28,7 @@ from mintage.nn.trainer import Training
 from mintage.verbs import plan, stages
 from mintage.verbs.evaluate import assess, bench_of
 from mintage.verbs.evidence import Bench
-from mintage.verbs.inspect import OPTIONS, Inspection, dataset_hash, inspect
+from mintage.verbs.inspect import Inspection, data_keys, dataset_hash, inspect
 from mintage.verbs.load import parent_name
 from mintage.verbs.mixture import mixed
 from mintage.verbs.parent import find_parent, recipe_of
@@ -176,7 +176,7 @@ def enter(wish: plan.Wish, families: Sequence[str], inspection: Inspection, runs
         UsageError: An unknown family or option, or fewer than two families that fit.
         RefusedError: A family that was named does not fit.
     """
-    data_only = tuple(pair for pair in wish.options if pair.partition("=")[0] in OPTIONS)
+    data_only = tuple(pair for pair in wish.options if pair.partition("=")[0] in data_keys())
     own = plan.outline(replace(wish, options=data_only), inspection).recipe
     given = {name: spec for name, spec in own.cond.items() if name in ("class", "caption")}
     names = [name for name in registry.names("families") if name != BASELINE]
@@ -192,7 +192,7 @@ def enter(wish: plan.Wish, families: Sequence[str], inspection: Inspection, runs
 
 def routed(contestants: Sequence[Contestant], inspection: Inspection) -> tuple[Contestant, ...]:
     """Each with those of the options that it knows; one that nobody knows goes to the first, whose plan says what is wrong."""
-    known = {c.label: {*OPTIONS, *keys_of(c.wish.family)} for c in contestants}
+    known = {c.label: {*data_keys(), *keys_of(c.wish.family)} for c in contestants}
     everybody = set().union(*known.values())
     found: list[Contestant] = []
     first: Spec | None = None

@@ -2,7 +2,7 @@
 
 Items are encoded once per (data, codec, size) into a cache beside the canonical contents; training never opens a raw
 file, and data larger than memory stays on the disk. Batches are keyed by the step: position p of the training is the
-same example in every run of the same recipe. Grids are stored as uint8 that means −1…1; tokens as one long row of ids
+same example in every run of the same recipe. Grids are stored as uint8 that means −1…1, or as floats; tokens as one long row of ids
 with offsets, from which windows are cut at random places.
 """
 
@@ -25,7 +25,7 @@ from mintage.core.config import to_json
 from mintage.core.errors import DataError
 from mintage.core.protocols import Codec
 from mintage.core.spec import PAD, Batch, Cond, Item, Recipe, Spec
-from mintage.core.store import replace_folder, write_json
+from mintage.core.store import read_json, replace_folder, write_json
 from mintage.core.words import say
 from mintage.nn.noise import Noise
 from mintage.verbs.inspect import Inspection, cache_folder, dataset_hash, inspect
@@ -47,7 +47,7 @@ def as_model(stored: Tensor, spec: Spec) -> Tensor:
 class Part:
     """One split: encoded items and what came with them."""
 
-    data: np.ndarray  # grids [N, C, H, W] uint8, tokens [total] int32
+    data: np.ndarray  # grids [N, C, …] uint8 or float32, tokens [total] int32
     offsets: np.ndarray  # tokens: [N + 1] start of each document; grids: [N + 1] 0 … N
     given: Mapping[str, Tensor]  # class [N], caption [N, L]
     weight: Tensor  # [N]
@@ -196,14 +196,17 @@ def _encode_given(items: Sequence[Item], given: Mapping[str, Spec], codec: Codec
     return found
 
 
-def _write_part(folder: Path, name: str, items: Sequence[Item], inspection: Inspection, codec: Codec, spec: Spec) -> None:
-    """Encode one split chunk by chunk into ``folder``."""
+def _write_part(folder: Path, name: str, items: Sequence[Item], inspection: Inspection, codec: Codec, spec: Spec) -> str:
+    """Encode one split chunk by chunk into ``folder``; returns the type of its numbers."""
     lengths: list[int] = []
+    kind = np.dtype(np.uint8 if spec.kind == "grid" else np.int32)
     with open(folder / f"{name}.bin", "wb") as file:
         for start in range(0, len(items), CHUNK):
             x = codec.encode(inspection.contents(items[start : start + CHUNK]), spec)
             if spec.kind == "grid":
-                file.write(x.contiguous().numpy().tobytes())
+                array = x.contiguous().numpy()
+                kind = array.dtype
+                file.write(array.tobytes())
                 lengths += [1] * len(x)
             else:
                 for row in x:
@@ -212,6 +215,7 @@ def _write_part(folder: Path, name: str, items: Sequence[Item], inspection: Insp
                     lengths.append(len(row))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     np.save(folder / f"{name}.offsets.npy", offsets)
+    return kind.str
 
 
 def build(inspection: Inspection, codec: Codec, target: Spec, given: Mapping[str, Spec]) -> Dataset:
@@ -224,9 +228,8 @@ def build(inspection: Inspection, codec: Codec, target: Spec, given: Mapping[str
         temp = folder.with_name(f".{key}.{os.getpid()}.tmp")
         shutil.rmtree(temp, ignore_errors=True)
         temp.mkdir(parents=True)
-        for name, items in by_split.items():
-            _write_part(temp, name, items, inspection, codec, storage)
-        write_json(temp / "done.json", {"target": to_json(target)})
+        kinds = {name: _write_part(temp, name, items, inspection, codec, storage) for name, items in by_split.items()}
+        write_json(temp / "done.json", {"target": to_json(target), "dtype": kinds})
         replace_folder(temp, folder)
     return Dataset(target, {name: _map(folder, name, items, codec, target, given) for name, items in by_split.items()})
 
@@ -234,7 +237,7 @@ def build(inspection: Inspection, codec: Codec, target: Spec, given: Mapping[str
 def _map(folder: Path, name: str, items: list[Item], codec: Codec, target: Spec, given: Mapping[str, Spec]) -> Part:
     offsets = np.load(folder / f"{name}.offsets.npy")
     path, grid = folder / f"{name}.bin", target.kind == "grid"
-    dtype = np.dtype(np.uint8 if grid else np.int32)
+    dtype = np.dtype(read_json(folder / "done.json")["dtype"][name])
     shape = (len(items), *target.shape) if grid else (int(offsets[-1]),)
     data = np.memmap(path, dtype, "r", shape=shape) if path.stat().st_size else np.zeros(shape, dtype)
     weight = torch.tensor([item.weight for item in items], dtype=torch.float32)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,7 +131,7 @@ def works(shown: Sequence[tuple[str, Sequence[Thing]]]) -> str:
             plain = "".join(passage(Thing(thing.content, "" if i else thing.words)) for thing in things)
         else:
             alt = name + ":" if i == 0 else say("made by {label}:", label=name)
-            plain = "".join(picture(t if i == 0 else Thing(t.content), f"{alt} {t.words}".strip(" :")) for t in things)
+            plain = "".join(picture(t if i == 0 else replace(t, words=""), f"{alt} {t.words}".strip(" :")) for t in things)
         lanes.append(tag("div", tag("h3", escape(name)) + tag("div", plain, kind="strip"), kind="lane"))
     words = say("Not chosen: the first ones, or the first of each class. A column asks all for the same, with the same seed.")
     return section(say("What each made"), words, "".join(lanes))

@@ -128,7 +128,8 @@ class Bench:
     def _shared(self) -> Evidence:
         """Everything but what is judged."""
         train, given = sampled(self.dataset, "train", TRAIN)
-        extra: dict[str, Any] = {"captions": given["caption"]} if "caption" in given else {}
+        extra: dict[str, Any] = {"codec": self.loaded.codec}
+        extra |= {"captions": given["caption"]} if "caption" in given else {}
         if self.tokens:
             texts = texts_of(self.dataset, self.loaded.codec, "train")
             extra["texts"] = {"train": texts, "test": self.spelled(self.test)}
@@ -147,8 +148,8 @@ class Bench:
         return replace(self._shared, made=made, asked=asked, test=self.test[:n], model=model, extra=extra)
 
     def spelled(self, x: Tensor) -> list[str]:
-        """Ids [N, T] as texts."""
-        return [str(media.content) for media in self.loaded.codec.decode(x, self.recipe.target)]
+        """Ids [N, T] as strings in which copies are searched: texts as they are."""
+        return self.loaded.codec.passages(x, self.recipe.target)
 
     def passages(self) -> list[Passage]:
         """Held-out text in passages with half a context of lead, evenly spread if there is too much of it.

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from mintage.core.config import from_json
-from mintage.core.protocols import Latent
-from mintage.core.spec import Cond
+from mintage.core.protocols import Codec, Latent, Looks, Plays
+from mintage.core.spec import Cond, Media
 from mintage.core.store import read_jsonl
 from mintage.core.words import say
 from mintage.nn.noise import Noise
@@ -25,7 +25,7 @@ from mintage.verbs.dataset import as_model
 from mintage.verbs.evidence import Bench
 from mintage.verbs.generate import as_samples, draw, send_out, steady
 
-SHOWN = {"grid": 32, "tokens": 8}
+SHOWN, TEXTS = 32, 8  # samples on the page
 PAIRS, COPIES = 8, 12
 ROWS, STEPS, STOPS = 4, 9, 5  # in-betweens; of texts, which take longer to look at, fewer
 LENGTH = 400  # tokens of a text shown, where the texts are as long
@@ -34,11 +34,18 @@ POINTS = 160  # of a curve
 
 @dataclass(frozen=True)
 class Thing:
-    """One thing on the page: a picture (array), a text, or nothing where it was held back; and a few words under it."""
+    """One thing on the page: how it looks (an array), a text, or nothing where it was held back; and a few words under it."""
 
     content: Any
     words: str = ""
     mark: tuple[int, int] = (0, 0)  # texts: where the longest passage of the training text begins, and its length
+    player: tuple[str, bytes] | None = None  # what can be played: its type and its bytes
+
+
+def thing_of(codec: Codec, media: Media, words: str = "", playing: bool = True) -> Thing:
+    """A made or real thing as it is shown: how it looks, with a player where it can be played; else its text."""
+    player = codec.play(media) if playing and isinstance(codec, Plays) else None
+    return Thing(codec.look(media) if isinstance(codec, Looks) else str(media.content), words, player=player)
 
 
 @dataclass(frozen=True)
@@ -66,28 +73,27 @@ class Curator:
     def exhibit(self) -> Exhibit:
         """Everything."""
         made, asked, _ = self.bench.drawn
-        kind = self.recipe.target.kind
-        first = made[: SHOWN[kind]]
-        if kind == "tokens":
+        tokens, seen = self.recipe.target.kind == "tokens", isinstance(self.loaded.codec, Looks)
+        n = SHOWN if seen else TEXTS
+        first = made[:n]
+        if tokens:
             given = {name: values[: len(first)] for name, values in asked.items()}
             first = draw(self.bench.loaded, len(first), self.bench.seed, given, knobs={"length": LENGTH})
-        shown = self.view(first, self.words(asked, SHOWN[kind]))
-        sketches = self.view(self.bench.sketch.made[: SHOWN[kind] // 4], [""] * SHOWN[kind])
+        shown = self.view(first, self.words(asked, n))
+        sketches = self.view(self.bench.sketch.made[: n // 4], [""] * n)
         plain = Exhibit(self.loaded.run.path.name, self.facts(), shown, sketches, losses=losses(self.loaded.run.events))
-        if kind == "tokens":
-            return replace(plain, samples=self.marked(shown), copies=self.text_copies(made), between=self.between_texts(made))
-        return replace(
-            plain,
-            pairs=self.beside(made, list(range(PAIRS))),
-            copies=self.beside(made, self.copied[:COPIES]),
-            between=self.between(asked),
-        )
+        if not tokens:
+            pairs, copies = self.beside(made, list(range(PAIRS))), self.beside(made, self.copied[:COPIES])
+            return replace(plain, pairs=pairs, copies=copies, between=self.between(asked))
+        if seen:
+            return replace(plain, between=self.between_codes(made))
+        return replace(plain, samples=self.marked(shown), copies=self.text_copies(made), between=self.between_codes(made))
 
-    def view(self, x: Tensor, words: Sequence[str]) -> list[Thing]:
+    def view(self, x: Tensor, words: Sequence[str], playing: bool = True) -> list[Thing]:
         """Made content through the gate, with words under it."""
         seeds = list(range(len(x)))
         released, _ = send_out(self.loaded, as_samples(self.loaded, x, seeds, [{}] * len(x)), "view")
-        return [Thing(sample.media.content, words[sample.seed]) for sample in released]
+        return [thing_of(self.loaded.codec, sample.media, words[sample.seed], playing) for sample in released]
 
     def row(self, x: Tensor, words: Sequence[str]) -> list[Thing]:
         """The same in place, an empty frame where a gate held one back."""
@@ -106,7 +112,7 @@ class Curator:
         """One training item."""
         stored = torch.as_tensor(self.bench.dataset.parts["train"].data[row].copy())[None]
         media = self.loaded.codec.decode(as_model(stored, self.recipe.target), self.recipe.target)
-        return Thing(media[0].content, say("training item"))
+        return thing_of(self.loaded.codec, media[0], say("training item"))
 
     def beside(self, made: Tensor, positions: Sequence[int]) -> list[tuple[Thing, Thing]]:
         """Made items beside their nearest training items."""
@@ -142,12 +148,12 @@ class Curator:
             for step in range(STEPS):
                 noise = first.toward(last, step / (STEPS - 1))
                 *_, x = self.loaded.model.sample(given, noise, {})
-                frames.append(self.view(self.loaded.task.compose(x, given), [""] * ROWS))
+                frames.append(self.view(self.loaded.task.compose(x, given), [""] * ROWS, playing=False))
         whole = all(len(frame) == ROWS for frame in frames)
         return [[frame[row] for frame in frames] for row in range(ROWS)] if whole else []
 
-    def between_texts(self, made: Tensor) -> list[list[Thing]]:
-        """From one text to another along the line between their codes; nothing where the family has no codes."""
+    def between_codes(self, made: Tensor) -> list[list[Thing]]:
+        """From one thing to another along the line between their codes; nothing where the family has no codes."""
         model = self.loaded.model
         if not isinstance(model, Latent) or model.latent.kind != "grid" or len(made) < 2 * ROWS:
             return []

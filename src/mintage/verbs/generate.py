@@ -216,8 +216,12 @@ def send_out(
 
 def as_samples(loaded: Loaded, x: Tensor, seeds: Sequence[int], given: Sequence[Mapping[str, str]]) -> list[Sample]:
     """Decoded content with its hash and its story."""
-    media = loaded.codec.decode(x, loaded.recipe.target)
-    return [Sample(m, seed, content_hash(m.content), dict(g)) for m, seed, g in zip(media, seeds, given, strict=True)]
+    target = loaded.recipe.target
+    media = loaded.codec.decode(x, target)
+    made = [Sample(m, seed, content_hash(m.content), dict(g)) for m, seed, g in zip(media, seeds, given, strict=True)]
+    if target.kind == "grid":
+        return [replace(sample, grid=row) for sample, row in zip(made, x, strict=True)]
+    return [replace(sample, passage=text) for sample, text in zip(made, loaded.codec.passages(x, target), strict=True)]
 
 
 def asked_words(loaded: Loaded, cond: Cond, given: Mapping[str, str], n: int, seeds: Sequence[int]) -> list[dict[str, str]]:

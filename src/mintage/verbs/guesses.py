@@ -15,9 +15,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from mintage.core import registry
 from mintage.core.errors import BadItem, DataError, UsageError
+from mintage.core.protocols import Codec
 from mintage.core.spec import Item, Ruling
 from mintage.core.words import say
 from mintage.nn.reading import read_text
@@ -26,8 +28,8 @@ from mintage.verbs.sources import SPLITS, Source, split_of
 
 CAPTIONS = ("text", "caption", "description", "prompt", "title")  # fields that may hold a caption, in this order
 TABLES = ("metadata.jsonl", "metadata.csv", "captions.jsonl", "captions.csv", "metadata.tsv", "captions.tsv")
+TEXTS = (".txt", ".caption")
 MOST_CLASSES, FEWEST = 100, 5  # of a field that serves as class: at most so many values, so many items each
-NATURAL = (8, 16, 24, 28, 32, 48, 64)  # sizes that the plan is offered
 
 
 @dataclass(frozen=True)
@@ -56,18 +58,21 @@ class Sidecars:
 def medium(source: Source, options: Mapping[str, str]) -> tuple[str, list[Path]]:
     """The modality of most files, and its files; the others are set aside."""
     codecs = {name: registry.get("modalities", name) for name in registry.names("modalities")}
-    reads = {name: [p for p in source.files if p.suffix.lower() in codec.suffixes] for name, codec in codecs.items()}
-    stems = {path.with_suffix("") for path in reads.get("image", ())}
-    weight = {name: len([p for p in paths if name == "image" or p.with_suffix("") not in stems]) for name, paths in reads.items()}
-    weight["image"] = weight.get("image", 0) + sum(len(rows.values) for rows in source.rows)
-    if source.plain or (len(source.files) == 1 and not any(weight.values())):
-        weight["text"], reads["text"] = len(source.files), list(source.files)  # named outright: try to read it as text
     wanted = options.get("modality", "")
     if wanted and wanted not in codecs:
         raise UsageError(registry.unknown(say("modality"), wanted, codecs))
+    reads = {name: reads_of(codec, source.files, outright=name == wanted) for name, codec in codecs.items()}
+    captioned = {name for name, codec in codecs.items() if getattr(codec, "captioned", False)}
+    stems = {path.with_suffix("") for name in captioned for path in reads[name]}
+    weight = {name: len([p for p in own if name in captioned or p.with_suffix("") not in stems]) for name, own in reads.items()}
+    for name, codec in codecs.items():
+        weight[name] += sum(len(rows.values) for rows in source.rows) if hasattr(codec, "adopt") else 0
+    if source.plain or (len(source.files) == 1 and not any(weight.values())):
+        weight["text"], reads["text"] = len(source.files), list(source.files)  # named outright: try to read it as text
     name = wanted or max(weight, key=lambda key: (weight[key], sum(p.stat().st_size for p in reads.get(key, ()))))
     chosen = set(reads.get(name, ()))
-    side = {path for path in source.files if name == "image" and (path.with_suffix("") in stems or path.name.lower() in TABLES)}
+    beside = {path.with_suffix("") for path in chosen} if name in captioned else set()
+    side = {path for path in source.files if name in captioned and (path.with_suffix("") in beside or path.name.lower() in TABLES)}
     known = {path for paths in reads.values() for path in paths}
     for path in source.files:
         if path in chosen or path in side:
@@ -76,10 +81,10 @@ def medium(source: Source, options: Mapping[str, str]) -> tuple[str, list[Path]]
             source.refuse(path, "medium", say("most of the data is of another medium"))
         else:
             source.refuse(path, "aside", say("files of the kind {suffix} are not read", suffix=path.suffix or path.name))
-    if source.rows and name != "image":
+    if source.rows and not hasattr(codecs[name], "adopt"):
         for rows in source.rows:
             source.refuse(rows.path, "medium", say("most of the data is of another medium"))
-    splits = stem_splits(sorted(chosen)) if name != "image" else {}
+    splits = stem_splits(sorted(chosen)) if name not in captioned else {}
     for path in sorted(chosen):
         if splits and not splits[path]:
             source.refuse(path, "aside", say("other files are named train and test, and this one belongs to neither"))
@@ -87,10 +92,16 @@ def medium(source: Source, options: Mapping[str, str]) -> tuple[str, list[Path]]
     return name, [path for path in source.files if path in chosen or path in side]
 
 
+def reads_of(codec: Any, files: Sequence[Path], outright: bool) -> list[Path]:
+    """The files that a codec takes: by their suffix and, unless it was named outright, by a look into what others read too."""
+    mine = [path for path in files if path.suffix.lower() in codec.suffixes]
+    return mine if outright or not hasattr(codec, "claims") else [path for path in mine if codec.claims(path)]
+
+
 def sidecars(source: Source, files: Sequence[Path], options: Mapping[str, str]) -> Sidecars:
-    """Captions and fields of pictures, from the files beside them."""
+    """Captions and fields of pictures, sounds or clips, from the files beside them."""
     found = Sidecars()
-    pictures = {p.with_suffix(""): p for p in files if p.suffix.lower() != ".txt" and p.name.lower() not in TABLES}
+    pictures = {p.with_suffix(""): p for p in files if p.suffix.lower() not in TEXTS and p.name.lower() not in TABLES}
     by_place = {path.resolve(): path for path in pictures.values()}
     for path in files:
         if path.name.lower() in TABLES:
@@ -105,7 +116,7 @@ def sidecars(source: Source, files: Sequence[Path], options: Mapping[str, str]) 
                 target = by_place.get((path.parent / name).resolve()) if name and "\0" not in name else None
                 if target:
                     found.fields.setdefault(target, {}).update(row)
-        elif path.suffix.lower() in (".txt", ".caption") and path.with_suffix("") in pictures:
+        elif path.suffix.lower() in TEXTS and path.with_suffix("") in pictures:
             found.used.add(path)
             try:
                 found.captions[pictures[path.with_suffix("")]] = read_text(path.read_bytes()).strip()
@@ -223,38 +234,17 @@ def first_word(path: Path) -> str:
     return match.group() if match else ""
 
 
-def sizes(contents: Contents) -> dict[str, int]:
-    """How many items of each size: height × width, or characters by powers of two."""
-    found: Counter[str] = Counter()
-    for k, place in enumerate(contents.places):
-        if isinstance(place, Place):
-            shape = place.shape
-            found[f"{shape[0]}×{shape[1]}" if shape else f"≤{1 << max(0, len(contents[k]) - 1).bit_length()}"] += 1
-    return dict(found.most_common())
+def shapes(contents: Contents) -> dict[tuple[int, ...], int]:
+    """How many contents of each shape; texts have none."""
+    return dict(Counter(place.shape or () for place in contents.places if isinstance(place, Place)))
 
 
-def suggested_side(found: Mapping[str, int]) -> int:
-    """The side at which to learn: the items' own where all are small and alike, else the size just under their median."""
-    sides = sorted((min(map(int, key.split("×"))), n) for key, n in found.items())
-    if len(sides) == 1 and sides[0][0] <= NATURAL[-1]:
-        return sides[0][0]
-    half, seen = sum(n for _, n in sides) / 2, 0
-    for side, n in sides:
-        seen += n
-        if seen >= half:
-            return max([size for size in NATURAL if size <= side], default=NATURAL[0])
-    return NATURAL[-1]
-
-
-def table(
-    name: str, items: Sequence[Item], source: Source, found: Mapping[str, int], options: Mapping[str, str]
-) -> tuple[tuple[str, ...], tuple[Guess, ...]]:
-    """Classes, and all guesses in one table."""
+def table(name: str, codec: Codec, items: Sequence[Item], contents: Contents) -> tuple[tuple[str, ...], tuple[Guess, ...]]:
+    """Classes, and all guesses in one table; the codec adds what it takes its contents for."""
     counts = Counter(item.given["class"] for item in items if item.given.get("class"))
     classes = tuple(sorted(counts))
     guesses = [Guess(say("medium"), name, say("most files are of this kind"), "-o modality=")]
-    if name == "image":
-        guesses.append(Guess(say("size"), str(suggested_side(found)), say("the pictures' own size, at most 64"), "--size"))
+    guesses += [Guess(*row) for row in codec.guesses(contents)] if hasattr(codec, "guesses") else []
     if classes:
         shown = ", ".join(classes[:5]) + (" …" if len(classes) > 5 else "")
         guesses.append(Guess(say("classes"), shown, say("folders or a field with repeating values"), "-o class="))
@@ -264,7 +254,8 @@ def table(
         guesses.append(Guess(say("captions"), str(captions), why, "-o caption="))
     taken = [item.given.get("class") for item in items]
     offered = [key for key in repeating(items) if [item.given.get(key) for item in items] != taken]
-    if name == "image" and 2 <= len({first_word(path) for path in {i.path for i in items}}) <= len(items) // FEWEST:
+    paths = {item.path for item in items}
+    if len(paths) == len(items) and 2 <= len({first_word(path) for path in paths}) <= len(items) // FEWEST:
         offered.append("name")
     if offered:
         why = say("their values repeat; not used")

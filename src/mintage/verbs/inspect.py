@@ -33,9 +33,9 @@ from mintage.verbs.guesses import Guess
 from mintage.verbs.shelf import Contents, Place, cache_folder
 from mintage.verbs.sources import Rows, Source, find
 
-__all__ = ["OPTIONS", "Guess", "Inspection", "cache_folder", "dataset_hash", "inspect", "manifest"]
+__all__ = ["Guess", "Inspection", "cache_folder", "codec_for", "data_keys", "dataset_hash", "inspect", "manifest"]
 
-OPTIONS = ("modality", "class", "caption", "text", "duplicates")  # keys of -o that belong to the data
+OPTIONS = ("modality", "class", "caption", "text", "duplicates")  # of the data, whatever its medium
 WINDOW = 64  # items in flight between the reader and its two threads
 PRINTS = 2048  # items fingerprinted at once
 
@@ -52,7 +52,7 @@ class Inspection:
         refused: What was set aside, and why.
         classes: Sorted class names, empty without classes.
         given_names: What comes with the items and can be a condition: ``class``, ``caption``.
-        sizes: How many items of each size.
+        shapes: How many contents of each shape; of texts, which have none, () and so many.
         guesses: What was assumed, why, and how to say otherwise.
         summary: A few sentences for a person.
     """
@@ -64,7 +64,7 @@ class Inspection:
     refused: tuple[tuple[Item, Ruling], ...]
     classes: tuple[str, ...]
     given_names: tuple[str, ...]
-    sizes: Mapping[str, int]
+    shapes: Mapping[tuple[int, ...], int]
     guesses: tuple[Guess, ...]
     summary: tuple[str, ...]
     memories: Sequence[Any] = field(repr=False, default=())
@@ -73,6 +73,12 @@ class Inspection:
     def contents(self, items: Sequence[Item]) -> Contents:
         """Canonical contents of items, each read from the cache when it is looked at."""
         return Contents(self.memories, [self.places[item.id] for item in items])
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many contents of each size, the most frequent first; nothing of texts."""
+        ordered = sorted(self.shapes.items(), key=lambda pair: -pair[1])
+        return {"×".join(map(str, shape)): n for shape, n in ordered if shape}
 
     def split(self, name: str) -> list[Item]:
         """Items of train, holdout or test."""
@@ -90,19 +96,37 @@ def inspect(data: str, options: Mapping[str, str] | None = None, on: On = ignore
     Raises:
         DataError: Nothing usable is there.
     """
-    options = {key: value for key, value in (options or {}).items() if key in OPTIONS}  # others must not make a new tray
-    source = find(data, cache_folder())
-    name, files = guesses.medium(source, options)
-    codec: Codec = registry.get("modalities", name)()
-    side = guesses.sidecars(source, files, options) if name == "image" else guesses.Sidecars()
+    wishes, source = options or {}, find(data, cache_folder())
+    name, files = guesses.medium(source, wishes)
+    codec = codec_for(name, wishes)
+    options = {key: value for key, value in wishes.items() if key in data_keys(codec)}  # others must not make a new tray
+    side = guesses.sidecars(source, files, options) if getattr(codec, "captioned", False) else guesses.Sidecars()
     files = [path for path in files if path not in side.used]
-    with_arrays = [rows for rows in source.rows if name == "image"]
+    with_arrays = source.rows if hasattr(codec, "adopt") else []
     for path in files if with_arrays else ():
         source.refuse(path, "medium", say("array files are there, and they are read alone"))
     found = _adopt(with_arrays, codec, source) if with_arrays else _ingest(source, files, codec, f"{data}:{name}:{options}", on)
     items = guesses.label(found.items, source, side, options)
     rulings = trust.admit(items, Contents(found.memories, found.places), found.prints)
-    return _conclude(data, name, source, found, items, rulings, options)
+    return _conclude(data, codec, name, source, found, items, rulings, options)
+
+
+def data_keys(*codecs: Any) -> tuple[str, ...]:
+    """Keys of -o that belong to the data: everybody's, and those of the given media (of all, if none is given)."""
+    codecs = codecs or tuple(registry.get("modalities", name) for name in registry.names("modalities"))
+    return (*OPTIONS, *(key for codec in codecs for key in getattr(codec, "options", ())))
+
+
+def codec_for(name: str, options: Mapping[str, str]) -> Codec:
+    """A medium's codec, told what a person wants of it.
+
+    Raises:
+        UsageError: A value that it does not know.
+    """
+    codec: Codec = registry.get("modalities", name)()
+    if hasattr(codec, "configure"):
+        codec.configure({key: value for key, value in options.items() if key in data_keys(codec)})
+    return codec
 
 
 @dataclass
@@ -120,12 +144,12 @@ def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def _adopt(arrays: Sequence[Rows], codec: Codec, source: Source) -> Found:
+def _adopt(arrays: Sequence[Rows], codec: Any, source: Source) -> Found:
     """Arrays serve as their own store; one that holds no pictures is set aside."""
     found = Found([], [], [], np.zeros((0, 0), np.uint8))
     for rows in arrays:
         try:
-            pictures = np.ascontiguousarray(codec.adopt(rows.values, rows.bound))  # type: ignore[attr-defined]
+            pictures = np.ascontiguousarray(codec.adopt(rows.values, rows.bound))
         except BadItem as error:
             source.refuse(rows.path, "broken", str(error))
             continue
@@ -166,10 +190,9 @@ def _ingest(source: Source, files: Sequence[Path], codec: Codec, key: str, on: O
         if filling is None:
             filling = shelf.Filling(folder)
             earlier = Contents([tray.memory], kept)
-            places = [p._replace(start=filling.put(earlier[i])[0]) for i, p in enumerate(kept)]
-        start, size, shape = filling.put(content)
-        stamp = stamps[item.path]
-        places.append(Place(item.id, start, size, shape, str(item.path), item.at, stamp, dict(item.given), note))
+            places = [p._replace(start=filling.put(earlier[i])["start"]) for i, p in enumerate(kept)]
+        about: dict[str, Any] = {"at": item.at, "stamp": stamps[item.path], "given": dict(item.given), "note": note}
+        places.append(Place(item.id, file=str(item.path), **filling.put(content), **about))
     if filling is not None:
         fresh = _fingerprint(codec, filling.contents(places[len(kept) :]))
         prints = np.concatenate([prints, fresh]) if len(kept) else fresh
@@ -245,6 +268,7 @@ def _decode(codec: Codec, one: Item | tuple[Item, BadItem], tray: shelf.Tray) ->
 
 def _conclude(
     data: str,
+    codec: Codec,
     name: str,
     source: Source,
     found: Found,
@@ -262,23 +286,36 @@ def _conclude(
     if not good:
         raise DataError(_nothing(data, source, refused))
     admitted = [items[i] for i in good]
-    if name == "text" and splits.in_order(contents):
+    if getattr(codec, "ordered", False) and splits.in_order(contents):
         admitted, places = splits.slices(admitted, contents, places)
     else:
         prints = found.prints[good] if keep and len(found.prints) else None
-        admitted = splits.assign(admitted, prints, contents)
-    sizes = guesses.sizes(Contents(found.memories, [places[item.id] for item in admitted]))
-    classes, table = guesses.table(name, admitted, source, sizes, options)
+        admitted = splits.assign(admitted, prints, contents, by_file=getattr(codec, "grouped", False))
+    kept = Contents(found.memories, [places[item.id] for item in admitted])
+    classes, table = guesses.table(name, codec, admitted, kept)
     names = tuple(key for key in ("class", "caption") if any(key in item.given for item in admitted))
     summary = guesses.summary(data, len(good), refused, found.notes, classes)
     return Inspection(
-        data, source.root, name, tuple(admitted), tuple(refused), classes, names, sizes, table, summary, found.memories, places
+        data,
+        source.root,
+        name,
+        tuple(admitted),
+        tuple(refused),
+        classes,
+        names,
+        guesses.shapes(kept),
+        table,
+        summary,
+        found.memories,
+        places,
     )
 
 
 def _nothing(data: str, source: Source, refused: Sequence[tuple[Item, Ruling]]) -> str:
     if not refused:
-        return say("{data} is empty; put pictures or texts into it, or name another folder.", data=data)
+        return say(
+            "{data} is empty; put your pictures, texts, sounds, tunes, clips or a table into it, or name another folder.", data=data
+        )
     item, ruling = next((pair for pair in refused if pair[1].kind != "aside"), refused[0])
     return say(
         "None of the {n} files in {data} can be used; the first, {name}: {reason}.",

@@ -112,9 +112,9 @@ def copies_for(run: Run, dataset: Dataset) -> CopySearch:
 
 
 def texts_of(dataset: Dataset, codec: Codec, split: str) -> list[str]:
-    """All documents of a split as text."""
+    """All documents of a split as strings in which copies are searched."""
     rows = (torch.from_numpy(ids.astype(np.int64))[None] for ids in dataset.documents(split))
-    return [str(codec.decode(row, dataset.target)[0].content) for row in rows]
+    return [codec.passages(row, dataset.target)[0] for row in rows]
 
 
 def write_index(run: Run, dataset: Dataset, codec: Codec) -> None:

@@ -6,7 +6,6 @@ step costs on this machine, and the minutes say how many steps that buys. ``--dr
 
 from __future__ import annotations
 
-import re
 import resource
 import time
 from collections.abc import Mapping, Sequence
@@ -30,11 +29,9 @@ from mintage.nn.staged import modelled
 from mintage.nn.trainer import Clock, Trainer, Training
 from mintage.verbs import augment, parent, stages
 from mintage.verbs.dataset import Dataset, build, longest
-from mintage.verbs.inspect import OPTIONS, Inspection, dataset_hash
+from mintage.verbs.inspect import Inspection, codec_for, data_keys, dataset_hash
 from mintage.verbs.load import build_codec, build_model, build_task, parent_name
 
-DEFAULT_FAMILY = {"image": "flow", "text": "gpt"}
-SIZES = (8, 16, 28, 32, 48, 64, 96, 128)
 REHEARSAL_SECONDS = 1.0
 MIN_STEPS = 10  # of any part of a training
 OVERHEAD = 0.04  # share of the budget that previews and checkpoints take
@@ -107,13 +104,18 @@ def options_of(wish: Wish) -> dict[str, str]:
     return {**pairs, **{key: value for key, value in flags.items() if value}}
 
 
+def default_family(codec: Any) -> str:
+    """The family that a medium is modelled by if nobody says otherwise."""
+    return str(getattr(codec, "family", "flow"))
+
+
 def choose_family(modality: str, family: str, task: str, target: Spec, cond: Mapping[str, Spec]) -> str:
     """The family, checked against what it can model before any tensor exists.
 
     Raises:
         RefusedError: It cannot; the sentence names the families that can.
     """
-    name = family or DEFAULT_FAMILY.get(modality, "flow")
+    name = family or default_family(registry.get("modalities", modality))
     first, last = stages.split(name)
     refused = stages.bridge(first, last, target, cond)[1] if first else registry.get("families", last).refuse(target, cond)
     reason = refused or registry.get("tasks", task).refuse(target, cond)
@@ -124,33 +126,19 @@ def choose_family(modality: str, family: str, task: str, target: Spec, cond: Map
     raise RefusedError(f"{reason} " + say("For this data choose --family {families}.", families=", ".join(fitting)))
 
 
-def native_side(sizes: Mapping[str, int]) -> int:
-    """Short side that half of the pictures reach, from a histogram of ``width x height``."""
-    sides = sorted(min(map(int, re.findall(r"\d+", size)[:2])) for size, n in sizes.items() for _ in range(n))
-    return sides[len(sides) // 2]
-
-
-def choose_size(view: Spec, inspection: Inspection, minutes: float, size: str) -> Spec:
-    """Lengths of the free axes of a picture: the data's own size, capped by what the minutes can learn.
+def choose_view(codec: Any, inspection: Inspection, wish: Wish, given: Mapping[str, Spec]) -> Spec:
+    """The first view of the data that the wished family can model, at a size that fits the minutes.
 
     Raises:
-        UsageError: ``--size`` is not a number of pixels from 8 to 128.
+        UsageError: ``--size`` is not one of this medium.
     """
-    if view.kind == "tokens":
-        return view
-    if size:
-        sides = size.lower().split("x")
-        if (
-            not all(s.isascii() and s.isdecimal() and len(s) < 4 and 8 <= int(s) <= 128 and int(s) % 4 == 0 for s in sides)
-            or len(sides) > 2
-        ):
-            raise UsageError(
-                say("--size {size}: choose a multiple of 4 from 8 to 128, as 64 or 64x96 (height x width).", size=size)
-            )
-        return view.at(height=int(sides[0]), width=int(sides[-1]))
-    most = 32 if minutes < 4 else 64 if minutes < 60 else 96
-    side = max((s for s in SIZES if s <= min(native_side(inspection.sizes), most)), default=8)
-    return view.at(height=side, width=side)
+    views = list(codec.views().values())
+    first, last = stages.split(wish.family or default_family(codec))
+    family = registry.get("families", first or last)
+    view: Spec = next((view for view in views if not family.refuse(view, given)), views[0])
+    if hasattr(codec, "sized"):
+        view = codec.sized(view, inspection.shapes, wish.minutes, wish.size)
+    return view
 
 
 def peak_memory() -> int:
@@ -224,7 +212,7 @@ def outline(wish: Wish, inspection: Inspection) -> Outline:
     """
     if not 0.01 <= wish.minutes <= 60 * 24 * 30:
         raise UsageError(say("--minutes {minutes}: give a number above 0.01, such as 5.", minutes=wish.minutes))
-    machine, codec = measure(), registry.get("modalities", inspection.modality)()
+    machine, codec = measure(), codec_for(inspection.modality, options_of(wish))
     train = inspection.split("train")
     codec.fit(inspection.contents(train), [item.given for item in train])
     registry.get("tasks", wish.task)
@@ -232,8 +220,8 @@ def outline(wish: Wish, inspection: Inspection) -> Outline:
     if base is not None and (base.first or wish.codec or stages.split(wish.family)[0]):
         raise UsageError(say("--from {name}: two stages start from an autoencoder by --codec; leave --from out.", name=wish.parent))
     if base is None:
-        views, given = codec.views(), dict(codec.conditions())
-        target = choose_size(views["grid"] if "grid" in views else views["tokens"], inspection, wish.minutes, wish.size)
+        given = dict(codec.conditions())
+        target = choose_view(codec, inspection, wish, given)
     else:
         asked = {"modality": inspection.modality, "family": wish.family, "task": wish.task, "size": wish.size}
         parent.refuse(base, wish.parent, asked, codec)
@@ -279,7 +267,7 @@ def _sizes(
 ) -> tuple[Any, Training, set[str]]:
     """A family's own sizes (or the base's) under the person's overrides: configuration, training, what was set by hand."""
     model_class, config_class = (registry.get("families", family or wish.family, part) for part in ("Model", "Config"))
-    values = parse(wish.options, [config_class, Training], OPTIONS)
+    values = parse(wish.options, [config_class, Training], data_keys())
     config, own = config_class(), dict[str, Any]()
     if isinstance(model_class, Fits):
         config, own = model_class.fit(target, cond, n, wish.minutes, speed)
@@ -345,10 +333,11 @@ def describe(plan: Plan) -> str:
     """The plan in one line for a person, one for each stage."""
     recipe = plan.recipe
     before = f"{describe(plan.first)}\n" if plan.first else ""
-    size = "×".join(str(n) for n in recipe.target.shape[-2:]) if recipe.target.kind == "grid" else str(recipe.target.shape[0])
+    unit = say("tokens") if recipe.target.kind == "tokens" else getattr(registry.get("modalities", recipe.modality)(), "unit", "")
+    size = "×".join(str(n) for n in recipe.target.shape[1 - len(recipe.target.shape) :])  # without the channels
     return before + say(
         "Plan: {family}, {size} {unit}, {steps} steps in {minutes} min on this {device}, {memory} GB, about {energy} Wh.",
-        family=recipe.title, size=size, unit=say("px") if recipe.target.kind == "grid" else say("tokens"),
+        family=recipe.title, size=size, unit=unit,
         steps=recipe.steps, minutes=round(recipe.minutes, 2), device=recipe.device.upper(),
         memory=round(plan.memory / 1e9, 1), energy=round(plan.watt_hours, 2),
     )  # fmt: skip

@@ -7,25 +7,28 @@ fixed steps by the caller.
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
-from mintage.core.protocols import Scores
+from mintage.core.protocols import Looks, Scores
 from mintage.core.spec import Recipe, Score
 from mintage.core.store import Run, write_bytes
 from mintage.core.words import say
+from mintage.nn.pictures import contact_sheet
 from mintage.verbs.dataset import Dataset
-from mintage.verbs.generate import as_samples, draw, send_out, text_of
+from mintage.verbs.generate import as_samples, draw, send_out
 from mintage.verbs.judging import Dials, dials_for, write_index
 from mintage.verbs.load import Loaded, build_codec, build_task, chunk_of
 
-SEEDS = 16
+SEEDS, FEW = 16, 3  # on a page; of texts and tunes, which take longer to make
+LENGTH = 300  # tokens of those
 FEWEST = 30  # held-out items that dials need
 JUDGED = 192  # samples behind the dials
 SHARE = 0.04  # of the time at most
@@ -91,23 +94,19 @@ class Previewer:
         self._next = elapsed + cost + min(max(8.0, cost / SHARE), max(8.0, self._budget / 8))
 
     def _page(self, loaded: Loaded, name: str) -> Path:
-        x = draw(
-            loaded,
-            SEEDS if self.recipe.target.kind == "grid" else 3,
-            knobs={"length": 300} if self.recipe.target.kind == "tokens" else {},
-        )
+        tokens, seen = self.recipe.target.kind == "tokens", isinstance(self.codec, Looks)
+        x = draw(loaded, SEEDS if seen and not tokens else FEW, knobs={"length": LENGTH} if tokens else {})
         seeds = list(range(len(x)))
         samples, _ = send_out(loaded, as_samples(loaded, x, seeds, [{}] * len(x)), "view")
-        if self.recipe.target.kind == "tokens":
+        if not isinstance(self.codec, Looks):
             path = self.run.samples / f"{name}.txt"
-            write_bytes(path, "\n\n―――\n\n".join(text_of(s.media) for s in samples).encode())
+            write_bytes(path, "\n\n―――\n\n".join(str(s.media.content) for s in samples).encode())
             return path
         path = self.run.samples / f"{name}.png"
-        if not samples:
-            return path
-        with TemporaryDirectory() as folder:
-            page = self.codec.sheet([s.media for s in samples])  # type: ignore[attr-defined]
-            write_bytes(path, self.codec.write([page], Path(folder), ["page"])[0].read_bytes())
+        if samples:
+            page = io.BytesIO()
+            Image.fromarray(contact_sheet([self.codec.look(s.media) for s in samples])).save(page, "PNG")
+            write_bytes(path, page.getvalue())
         return path
 
     def measured(self, model: Any) -> Tensor | Score | None:

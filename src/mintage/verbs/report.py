@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from mintage.verbs.evaluate import QUESTIONS, Line, Report, Slice, percent
 from mintage.verbs.exhibit import Exhibit, Thing
 from mintage.verbs.plots import curves, interval, number, ranged
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 CLASSES = 24  # shown; the report.json holds all
 SMALL = 64  # pixels; smaller pictures are shown as the squares they are
 
@@ -74,17 +75,30 @@ def tag(name: str, inner: str, **attributes: str) -> str:
 
 
 def picture(thing: Thing, alt: str) -> str:
-    """A figure with the picture inside the page; an empty frame for what was held back."""
+    """A figure with the picture inside the page, and its player; an empty frame for what was held back."""
     if thing.content is None:
         return tag("figure", tag("div", "", kind="empty", role="img", **{"aria-label": thing.words}))
     image = Image.fromarray(thing.content)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    small = ' class="small"' if max(image.size) < SMALL else ""
+    mime, data = "image/png", buffer.getvalue()
     words = escape(f"{alt} {thing.words}".strip(), quote=True)
     caption = tag("figcaption", escape(thing.words)) if thing.words else ""
-    return f'<figure><img{small} src="data:image/png;base64,{data}" alt="{words}">{caption}</figure>'
+    sound = ""
+    if thing.player and thing.player[0].startswith("image/"):
+        mime, data = thing.player  # it moves by itself
+    elif thing.player and thing.player[0].startswith("video/"):
+        video = f'<video controls loop muted playsinline src="{inline(*thing.player)}" aria-label="{words}"></video>'
+        return tag("figure", video + caption)
+    elif thing.player:
+        sound = f'<audio controls preload="none" src="{inline(*thing.player)}" aria-label="{words}"></audio>'
+    small = ' class="small"' if max(image.size) < SMALL else ""
+    return f'<figure><img{small} src="{inline(mime, data)}" alt="{words}">{sound}{caption}</figure>'
+
+
+def inline(mime: str, data: bytes) -> str:
+    """Bytes as an address inside the page."""
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
 
 
 def passage(thing: Thing) -> str:
@@ -189,9 +203,8 @@ def pairs(found: Sequence[tuple[Thing, Thing]]) -> str:
         return "".join(passage(made) for made, _ in found)
     shown = []
     for made, real in found:
-        both = picture(Thing(made.content, "" if made.content is not None else made.words), say("made by the model:")) + picture(
-            Thing(real.content), real.words
-        )
+        plain = replace(made, words="" if made.content is not None else made.words)
+        both = picture(plain, say("made by the model:")) + picture(replace(real, words=""), real.words)
         shown.append(tag("div", tag("div", both) + tag("figcaption", escape(made.words)), kind="pair"))
     return tag("div", "".join(shown), kind="pairs")
 

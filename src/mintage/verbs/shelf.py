@@ -26,7 +26,7 @@ import numpy as np
 from mintage.core.errors import BadItem, StoreError
 from mintage.core.store import write_bytes
 
-VERSION = 1  # of the canonical forms; a change makes every tray anew
+VERSION = 2  # of the canonical forms; a change makes every tray anew
 
 
 def cache_folder() -> Path:
@@ -49,6 +49,7 @@ class Place(NamedTuple):
     given: Mapping[str, str] = MappingProxyType({})
     note: str = ""
     part: int = 0  # which memory
+    dtype: str = "|u1"  # of an array
 
 
 class Contents(Sequence[Any]):
@@ -74,7 +75,8 @@ class Contents(Sequence[Any]):
         memory = self.memories[place.part]
         if place.shape is None:
             return bytes(memory[place.start : place.start + place.size]).decode("utf-8", "surrogatepass")
-        return np.frombuffer(memory, np.uint8, place.size, place.start).reshape(place.shape)
+        kind = np.dtype(place.dtype)
+        return np.frombuffer(memory, kind, place.size // kind.itemsize, place.start).reshape(place.shape)
 
 
 class Tray:
@@ -133,8 +135,8 @@ class Filling:
         self.warning = error.strerror or str(error)
         self._file = io.BytesIO()
 
-    def put(self, content: Any) -> tuple[int, int, tuple[int, ...] | None]:
-        """Store one content; returns its start, size and shape."""
+    def put(self, content: Any) -> dict[str, Any]:
+        """Store one content; returns the ``start``, ``size``, ``shape`` and ``dtype`` of its place."""
         data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content.tobytes()
         try:
             self._file.write(data)
@@ -144,7 +146,8 @@ class Filling:
             self._to_memory(error)
             self._file.write(so_far + b"\0" * (self._size - len(so_far)) + data)
         self._size += len(data)
-        return self._size - len(data), len(data), None if isinstance(content, str) else tuple(content.shape)
+        form = {"shape": None} if isinstance(content, str) else {"shape": tuple(content.shape), "dtype": content.dtype.str}
+        return {"start": self._size - len(data), "size": len(data), **form}
 
     def contents(self, places: Sequence[Place]) -> Contents:
         """What was put so far."""

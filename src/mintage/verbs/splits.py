@@ -1,8 +1,8 @@
 """Train teaches, holdout chooses, test only judges: who goes where.
 
 Splits named by the person stay. What is missing is cut from train in the order of the content's hash, so the same item
-falls into the same split wherever it lies. Near-duplicates (where they are kept) move together. Few long texts are cut
-in order, because neighbouring lines of one text are not independent.
+falls into the same split wherever it lies. Near-duplicates (where they are kept) move together, and so do the pieces of
+one clip. Few long texts are cut in order, because neighbouring lines of one text are not independent.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,17 +25,20 @@ MIDDLE = 0.43  # where holdout is cut from a text: next to the test part it woul
 SLICE, SLICE_MOST = 0.02, 50_000  # holdout of a text cut in order
 
 
-def assign(items: Sequence[Item], prints: np.ndarray | None, contents: Sequence[Any]) -> list[Item]:
-    """Give each item its split. ``prints`` are passed where near-duplicates were kept."""
+def assign(items: Sequence[Item], prints: np.ndarray | None, contents: Sequence[Any], by_file: bool = False) -> list[Item]:
+    """Give each item its split. ``prints`` are passed where near-duplicates were kept; ``by_file`` keeps files whole."""
     if not any(item.split in ("train", "") for item in items):
         items = [replace(item, split="") for item in items]  # only a test set, or only a holdout set, was given
     heads = (twins(prints, contents) if prints is not None else np.arange(len(items))).tolist()
+    if by_file:
+        first: dict[Path, int] = {}
+        heads = [first.setdefault(item.path, i) for i, item in enumerate(items)]
     chosen = ["train" if item.split == "" else item.split for item in items]
     free = [i for i, split in enumerate(chosen) if split == "train"]
     wanted = [name for name in ("test", "holdout") if name not in chosen]
     count = min(MOST, max(1, round(SHARE * len(free))))
     if len(free) >= 3:
-        order = sorted(free, key=lambda i: (items[heads[i]].id, items[i].id))
+        order = sorted(free, key=lambda i: (items[heads[i]].id, heads[i], items[i].id))
         edges = [0, *(count * (k + 1) for k in range(len(wanted)))]
         edges = [_whole_clusters(edge, order, heads) for edge in edges]
         for name, start, stop in zip(wanted, edges[:-1], edges[1:], strict=True):

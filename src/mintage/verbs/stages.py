@@ -24,7 +24,7 @@ from mintage.core.words import say
 from mintage.nn.staged import Staged, modelled
 from mintage.nn.trainer import Training
 from mintage.verbs.dataset import Dataset
-from mintage.verbs.inspect import OPTIONS
+from mintage.verbs.inspect import data_keys
 from mintage.verbs.load import build_model, fill, load
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def offered(first: str, target: Spec, cond: Specs, pairs: Sequence[str]) -> Spec
     """The form of a family's codes under these ``-o`` pairs."""
     model_class, config_class = (registry.get("families", first, part) for part in ("Model", "Config"))
     with torch.device("meta"):
-        latent: Spec = model_class(target, cond, pick(config_class, parse(pairs, [config_class, Training], OPTIONS))).latent
+        latent: Spec = model_class(target, cond, pick(config_class, parse(pairs, [config_class, Training], data_keys()))).latent
     return latent
 
 
@@ -123,8 +123,8 @@ def routed(options: Sequence[str], first: str, last: str) -> tuple[tuple[str, ..
                 raise UsageError(unknown("-o", f"{name}.{rest}", [f"{known}.KEY" for known in own]))
             parts[name].append(pair.removeprefix(f"{name}."))
             continue
-        values = parse([pair], [*own[first], *own[last], Config], OPTIONS)
-        if name in OPTIONS:  # of the data
+        values = parse([pair], [*own[first], *own[last], Config], data_keys())
+        if name in data_keys():  # of the data
             parts[first].append(pair)
             parts[last].append(pair)
         elif name == "share":
@@ -175,7 +175,7 @@ def of_codec(wish: Wish, recipe: Recipe) -> tuple[Recipe, Wish]:
     if reason := registry.get("families", last).refuse(*modelled(latent, recipe.cond)):
         raise RefusedError(reason)
     own, after, _ = routed(wish.options, found.family, last)
-    if fixed := [pair for pair in own if pair.partition("=")[0] not in OPTIONS]:
+    if fixed := [pair for pair in own if pair.partition("=")[0] not in data_keys()]:
         sentence = "-o {pair} is a setting of the first stage, and --codec {model} is trained already; leave it out."
         raise UsageError(say(sentence, pair=fixed[0], model=wish.codec))
     options = {**recipe.options, "codec": loaded.model_hash}  # another autoencoder makes another run
