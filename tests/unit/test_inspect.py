@@ -344,3 +344,30 @@ def test_records_with_splits_by_name(tmp_path):
     kinds = {(item.path.name, ruling.kind) for item, ruling in found.refused}
     assert ("poems.txt", "aside") in kinds
     assert ("train.jsonl", "broken") in kinds
+
+
+def test_a_mix_of_media_names_each_part_and_asks(tmp_path):
+    from mintage.verbs.plan import Wish, outline
+
+    for k in range(5):
+        picture(k).save(tmp_path / f"p{k}.png")
+        (tmp_path / f"t{k}.txt").write_text(f"A text of its own, number {k}. " * 20)
+    found = inspect(str(tmp_path))
+    row = found.guesses[0]
+    assert not found.medium.clear
+    assert "image (5, flow)" in row.why
+    assert "text (5, gpt)" in row.why
+    assert row.override.startswith("-o modality=")
+    with pytest.raises(UsageError, match=r"mixes media .*choose with -o modality="):
+        outline(Wish(str(tmp_path)), found)
+    chosen = inspect(str(tmp_path), {"modality": "text"})
+    assert chosen.medium.clear
+    assert (chosen.modality, len(chosen.items)) == ("text", 5)
+    assert sum(ruling.kind == "medium" for _, ruling in chosen.refused) == 5
+    for k in range(5, 8):
+        picture(k).save(tmp_path / f"p{k}.png")
+    assert inspect(str(tmp_path)).medium.clear, "more than half are pictures"
+    for path in tmp_path.glob("*.png"):
+        path.unlink()
+    with pytest.raises(UsageError, match="nothing here is of that medium; there are 5 text"):
+        inspect(str(tmp_path), {"modality": "image"})

@@ -1,6 +1,6 @@
 """What Mintage assumes about a person's data, each guess with its reason and the option that overrides it.
 
-The medium is the one with most files. Folders or file stems named after splits are splits, other subfolders classes.
+Folders or file stems named after splits are splits, other subfolders classes.
 Pictures take captions from a text of the same stem or from ``metadata.jsonl``/``metadata.csv``. A field with few,
 repeating values is a class for texts, and offered as one for pictures.
 """
@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from mintage.core import registry
 from mintage.core.errors import BadItem, DataError, UsageError
@@ -53,49 +52,6 @@ class Sidecars:
     captions: dict[Path, str] = field(default_factory=dict)
     fields: dict[Path, dict[str, str]] = field(default_factory=dict)
     used: set[Path] = field(default_factory=set)
-
-
-def medium(source: Source, options: Mapping[str, str]) -> tuple[str, list[Path]]:
-    """The modality of most files, and its files; the others are set aside."""
-    codecs = {name: registry.get("modalities", name) for name in registry.names("modalities")}
-    wanted = options.get("modality", "")
-    if wanted and wanted not in codecs:
-        raise UsageError(registry.unknown(say("modality"), wanted, codecs))
-    reads = {name: reads_of(codec, source.files, outright=name == wanted) for name, codec in codecs.items()}
-    captioned = {name for name, codec in codecs.items() if getattr(codec, "captioned", False)}
-    stems = {path.with_suffix("") for name in captioned for path in reads[name]}
-    weight = {name: len([p for p in own if name in captioned or p.with_suffix("") not in stems]) for name, own in reads.items()}
-    for name, codec in codecs.items():
-        weight[name] += sum(len(rows.values) for rows in source.rows) if hasattr(codec, "adopt") else 0
-    if source.plain or (len(source.files) == 1 and not any(weight.values())):
-        weight["text"], reads["text"] = len(source.files), list(source.files)  # named outright: try to read it as text
-    name = wanted or max(weight, key=lambda key: (weight[key], sum(p.stat().st_size for p in reads.get(key, ()))))
-    chosen = set(reads.get(name, ()))
-    beside = {path.with_suffix("") for path in chosen} if name in captioned else set()
-    side = {path for path in source.files if name in captioned and (path.with_suffix("") in beside or path.name.lower() in TABLES)}
-    known = {path for paths in reads.values() for path in paths}
-    for path in source.files:
-        if path in chosen or path in side:
-            continue
-        if path in known:
-            source.refuse(path, "medium", say("most of the data is of another medium"))
-        else:
-            source.refuse(path, "aside", say("files of the kind {suffix} are not read", suffix=path.suffix or path.name))
-    if source.rows and not hasattr(codecs[name], "adopt"):
-        for rows in source.rows:
-            source.refuse(rows.path, "medium", say("most of the data is of another medium"))
-    splits = stem_splits(sorted(chosen)) if name not in captioned else {}
-    for path in sorted(chosen):
-        if splits and not splits[path]:
-            source.refuse(path, "aside", say("other files are named train and test, and this one belongs to neither"))
-            chosen.remove(path)
-    return name, [path for path in source.files if path in chosen or path in side]
-
-
-def reads_of(codec: Any, files: Sequence[Path], outright: bool) -> list[Path]:
-    """The files that a codec takes: by their suffix and, unless it was named outright, by a look into what others read too."""
-    mine = [path for path in files if path.suffix.lower() in codec.suffixes]
-    return mine if outright or not hasattr(codec, "claims") else [path for path in mine if codec.claims(path)]
 
 
 def sidecars(source: Source, files: Sequence[Path], options: Mapping[str, str]) -> Sidecars:
@@ -239,11 +195,11 @@ def shapes(contents: Contents) -> dict[tuple[int, ...], int]:
     return dict(Counter(place.shape or () for place in contents.places if isinstance(place, Place)))
 
 
-def table(name: str, codec: Codec, items: Sequence[Item], contents: Contents) -> tuple[tuple[str, ...], tuple[Guess, ...]]:
+def table(medium: Guess, codec: Codec, items: Sequence[Item], contents: Contents) -> tuple[tuple[str, ...], tuple[Guess, ...]]:
     """Classes, and all guesses in one table; the codec adds what it takes its contents for."""
     counts = Counter(item.given["class"] for item in items if item.given.get("class"))
     classes = tuple(sorted(counts))
-    guesses = [Guess(say("medium"), name, say("most files are of this kind"), "-o modality=")]
+    guesses = [medium]
     guesses += [Guess(*row) for row in codec.guesses(contents)] if hasattr(codec, "guesses") else []
     if classes:
         shown = ", ".join(classes[:5]) + (" …" if len(classes) > 5 else "")

@@ -30,6 +30,7 @@ from mintage.core.spec import Item, Ruling
 from mintage.core.words import say
 from mintage.verbs import guesses, shelf, splits
 from mintage.verbs.guesses import Guess
+from mintage.verbs.medium import Medium, medium
 from mintage.verbs.shelf import Contents, Place, cache_folder
 from mintage.verbs.sources import Rows, Source, find
 
@@ -47,7 +48,7 @@ class Inspection:
     Attributes:
         data: The DATA argument.
         root: Folder that paths are shown relative to.
-        modality: Name of the codec.
+        medium: The medium that was taken, and what else there is.
         items: What was admitted, with its split.
         refused: What was set aside, and why.
         classes: Sorted class names, empty without classes.
@@ -59,7 +60,7 @@ class Inspection:
 
     data: str
     root: Path
-    modality: str
+    medium: Medium
     items: tuple[Item, ...]
     refused: tuple[tuple[Item, Ruling], ...]
     classes: tuple[str, ...]
@@ -73,6 +74,11 @@ class Inspection:
     def contents(self, items: Sequence[Item]) -> Contents:
         """Canonical contents of items, each read from the cache when it is looked at."""
         return Contents(self.memories, [self.places[item.id] for item in items])
+
+    @property
+    def modality(self) -> str:
+        """Name of the codec."""
+        return self.medium.name
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -97,7 +103,8 @@ def inspect(data: str, options: Mapping[str, str] | None = None, on: On = ignore
         DataError: Nothing usable is there.
     """
     wishes, source = options or {}, find(data, cache_folder())
-    name, files = guesses.medium(source, wishes)
+    taken = medium(source, wishes)
+    name, files = taken.name, list(taken.files)
     codec = codec_for(name, wishes)
     options = {key: value for key, value in wishes.items() if key in data_keys(codec)}  # others must not make a new tray
     side = guesses.sidecars(source, files, options) if getattr(codec, "captioned", False) else guesses.Sidecars()
@@ -108,7 +115,7 @@ def inspect(data: str, options: Mapping[str, str] | None = None, on: On = ignore
     found = _adopt(with_arrays, codec, source) if with_arrays else _ingest(source, files, codec, f"{data}:{name}:{options}", on)
     items = guesses.label(found.items, source, side, options)
     rulings = trust.admit(items, Contents(found.memories, found.places), found.prints)
-    return _conclude(data, codec, name, source, found, items, rulings, options)
+    return _conclude(data, codec, taken, source, found, items, rulings, options)
 
 
 def data_keys(*codecs: Any) -> tuple[str, ...]:
@@ -269,7 +276,7 @@ def _decode(codec: Codec, one: Item | tuple[Item, BadItem], tray: shelf.Tray) ->
 def _conclude(
     data: str,
     codec: Codec,
-    name: str,
+    of: Medium,
     source: Source,
     found: Found,
     items: Sequence[Item],
@@ -292,13 +299,13 @@ def _conclude(
         prints = found.prints[good] if keep and len(found.prints) else None
         admitted = splits.assign(admitted, prints, contents, by_file=getattr(codec, "grouped", False))
     kept = Contents(found.memories, [places[item.id] for item in admitted])
-    classes, table = guesses.table(name, codec, admitted, kept)
+    classes, table = guesses.table(of.guess, codec, admitted, kept)
     names = tuple(key for key in ("class", "caption") if any(key in item.given for item in admitted))
     summary = guesses.summary(data, len(good), refused, found.notes, classes)
     return Inspection(
         data,
         source.root,
-        name,
+        of,
         tuple(admitted),
         tuple(refused),
         classes,

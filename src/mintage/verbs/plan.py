@@ -31,6 +31,7 @@ from mintage.verbs import augment, parent, stages
 from mintage.verbs.dataset import Dataset, build, longest
 from mintage.verbs.inspect import Inspection, codec_for, data_keys, dataset_hash
 from mintage.verbs.load import build_codec, build_model, build_task, parent_name
+from mintage.verbs.medium import default_family
 
 REHEARSAL_SECONDS = 1.0
 MIN_STEPS = 10  # of any part of a training
@@ -102,11 +103,6 @@ def options_of(wish: Wish) -> dict[str, str]:
     pairs = dict(pair.split("=", 1) for pair in wish.options if "=" in pair)
     flags = {"size": wish.size, "from": parent_name(wish.parent)}
     return {**pairs, **{key: value for key, value in flags.items() if value}}
-
-
-def default_family(codec: Any) -> str:
-    """The family that a medium is modelled by if nobody says otherwise."""
-    return str(getattr(codec, "family", "flow"))
 
 
 def choose_family(modality: str, family: str, task: str, target: Spec, cond: Mapping[str, Spec]) -> str:
@@ -212,6 +208,9 @@ def outline(wish: Wish, inspection: Inspection) -> Outline:
     """
     if not 0.01 <= wish.minutes <= 60 * 24 * 30:
         raise UsageError(say("--minutes {minutes}: give a number above 0.01, such as 5.", minutes=wish.minutes))
+    if not inspection.medium.clear:
+        sentence = "{data} mixes media ({mix}), and none is more than half of it; choose with -o modality={names}."
+        raise UsageError(say(sentence, data=wish.data, mix=inspection.medium.mix, names="|".join(inspection.medium.counts)))
     machine, codec = measure(), codec_for(inspection.modality, options_of(wish))
     train = inspection.split("train")
     codec.fit(inspection.contents(train), [item.given for item in train])
