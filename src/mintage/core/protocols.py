@@ -22,8 +22,9 @@ class Codec(Protocol):
 
     Its class may name ``family`` (its default; flow if it does not), ``pipeline`` (the hub's word for it), ``unit`` (of its
     sizes, a property), ``options`` (keys of ``-o`` that ``configure(options)`` takes), and say that files come with
-    captions beside them (``captioned``), that pieces of one file belong to one split (``grouped``), or that a few long
-    contents are split in order (``ordered``). Further abilities that the verbs look for:
+    captions beside them (``captioned``), that their names begin with their class where that repeats (``named``), that
+    pieces of one file belong to one split (``grouped``), or that a few long contents are split in order (``ordered``).
+    Further abilities that the verbs look for:
 
     - ``claims(path) -> bool``, static: which files it takes, where others read the same suffix.
     - ``adopt(rows, bound)``: contents from an array file.

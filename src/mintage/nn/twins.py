@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from mintage.nn.pictures import contrasts, thumbnails
+from mintage.nn.spectral import portrait
 
 BITS = 4  # of 64, Hamming
 TINY = 32  # short side up to which every pixel counts
@@ -80,10 +81,15 @@ def _close_hashes(fingerprints: np.ndarray) -> np.ndarray:
     return np.stack(np.divmod(codes, len(bits)), 1)
 
 
+def _seen(content: np.ndarray) -> np.ndarray:
+    """A picture as it is; of a sound its portrait, in which a time unit is the same for all. [H, W] or [H, W, 3] uint8"""
+    return portrait(content, 24_000) if content.ndim == 1 else content
+
+
 def _alike_pictures(pairs: np.ndarray, contents: Sequence[Any]) -> np.ndarray:
     """The suspects that are the same picture by their pixels. [P, 2]"""
     used, pairs = np.unique(pairs, return_inverse=True)
-    pairs, suspects = pairs.reshape(-1, 2), [contents[i] for i in used.tolist()]
+    pairs, suspects = pairs.reshape(-1, 2), [_seen(contents[i]) for i in used.tolist()]
     shapes = np.array([content.shape[:2] for content in suspects]).reshape(-1, 2)
     aspect, tiny = np.log(shapes[:, 0] / shapes[:, 1]), shapes.min(1) <= TINY
     pairs = pairs[np.abs(np.subtract(*aspect[pairs.T])) < 0.05]

@@ -29,6 +29,7 @@ CAPTIONS = ("text", "caption", "description", "prompt", "title")  # fields that 
 TABLES = ("metadata.jsonl", "metadata.csv", "captions.jsonl", "captions.csv", "metadata.tsv", "captions.tsv")
 TEXTS = (".txt", ".caption")
 MOST_CLASSES, FEWEST = 100, 5  # of a field that serves as class: at most so many values, so many items each
+NAMED = re.compile(r"name([2-9])?")
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ def _delimiter(text: str) -> str:
     return max(",;\t|", key=head.count)
 
 
-def label(items: Sequence[Item], source: Source, side: Sidecars, options: Mapping[str, str]) -> list[Item]:
-    """Items with the splits, classes and captions that their surroundings suggest."""
+def label(items: Sequence[Item], source: Source, side: Sidecars, options: Mapping[str, str], named: bool = False) -> list[Item]:
+    """Items with the splits, classes and captions that their surroundings suggest; ``named`` files begin with their class."""
     parts = {path: _parts(path, source) for path in {item.path: None for item in items}}
     levels = _split_levels(set(parts.values()))
     stems = stem_splits(list(parts))
@@ -122,7 +123,7 @@ def label(items: Sequence[Item], source: Source, side: Sidecars, options: Mappin
         split = item.split or around[item.path][0]
         changed = split != item.split or given is not item.given
         out.append(replace(item, split=split, given=given) if changed else item)
-    return _classes(out, {path: word for path, (_, word) in around.items() if word}, options)
+    return _classes(out, {path: word for path, (_, word) in around.items() if word}, options, named)
 
 
 def _parts(path: Path, source: Source) -> tuple[str, ...]:
@@ -149,23 +150,25 @@ def _split_levels(folders: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
     return found
 
 
-def _classes(items: list[Item], folders: Mapping[Path, str], options: Mapping[str, str]) -> list[Item]:
+def _classes(items: list[Item], folders: Mapping[Path, str], options: Mapping[str, str], named: bool) -> list[Item]:
     """Put ``class`` where it was asked for, else where folders or (without captions) a repeating field give it."""
     wanted = options.get("class", "")
     fields = repeating(items)
     if wanted == "none":
         return [replace(item, given={k: v for k, v in item.given.items() if k != "class"}) for item in items]
-    if wanted and wanted not in ("folder", "name"):
+    if NAMED.fullmatch(wanted):
+        return [_with(item, word_of(item.path, wanted)) for item in items]
+    if wanted and wanted != "folder":
         if not any(wanted in item.given for item in items):
             raise UsageError(registry.unknown("-o class=", wanted, [*fields, "folder", "name", "none"]))
         return [_with(item, item.given.get(wanted, "")) for item in items]
-    if wanted == "name":
-        return [_with(item, first_word(item.path)) for item in items]
     names = set(folders.values())
     if wanted == "folder" or (len(names) >= 2 and len(items) >= 2 * len(names)):
         return [_with(item, folders.get(item.path, "")) for item in items]
     if fields and not any("class" in item.given or "caption" in item.given for item in items):
         return [_with(item, item.given.get(fields[0], "")) for item in items]
+    if named and "name" in in_names(items) and not any("class" in item.given or "caption" in item.given for item in items):
+        return [_with(item, first_word(item.path)) for item in items]
     return items
 
 
@@ -185,9 +188,29 @@ def repeating(items: Sequence[Item]) -> list[str]:
 
 
 def first_word(path: Path) -> str:
-    """The letters that a file name begins with."""
-    match = re.match(r"[^\W\d_]+", path.stem)
+    """The letters that a file name begins with, or the number that a sign parts from the rest."""
+    match = re.match(r"[^\W\d_]+|\d+(?=[\W_])", path.stem)
     return match.group() if match else ""
+
+
+def word_of(path: Path, name: str) -> str:
+    """What ``-o class=`` takes from a file's name: ``name`` is its beginning, ``name2`` the second of its words."""
+    if name == "name":
+        return first_word(path)
+    words = re.split(r"[\W_]+", path.stem)
+    return words[int(name[4:]) - 1] if int(name[4:]) <= len(words) else ""
+
+
+def in_names(items: Sequence[Item]) -> list[str]:
+    """Words of all file names that repeat as classes do: ``name``, ``name2``, …"""
+    paths = {item.path for item in items}
+    most = min((len(re.split(r"[\W_]+", path.stem)) for path in paths), default=0)
+    found = []
+    for name in ("name", *(f"name{k}" for k in range(2, most + 1))):
+        words = {word_of(path, name) for path in paths}
+        if "" not in words and 2 <= len(words) <= min(MOST_CLASSES, len(paths) // FEWEST):
+            found.append(name)
+    return found
 
 
 def shapes(contents: Contents) -> dict[tuple[int, ...], int]:
@@ -210,9 +233,8 @@ def table(medium: Guess, codec: Codec, items: Sequence[Item], contents: Contents
         guesses.append(Guess(say("captions"), str(captions), why, "-o caption="))
     taken = [item.given.get("class") for item in items]
     offered = [key for key in repeating(items) if [item.given.get(key) for item in items] != taken]
-    paths = {item.path for item in items}
-    if len(paths) == len(items) and 2 <= len({first_word(path) for path in paths}) <= len(items) // FEWEST:
-        offered.append("name")
+    if len({item.path for item in items}) > 1:
+        offered += [name for name in in_names(items) if [word_of(item.path, name) for item in items] != taken]
     if offered:
         why = say("their values repeat; not used")
         guesses.append(Guess(say("could be classes"), ", ".join(offered), why, f"-o class={offered[0]}"))

@@ -113,7 +113,7 @@ def inspect(data: str, options: Mapping[str, str] | None = None, on: On = ignore
     for path in files if with_arrays else ():
         source.refuse(path, "medium", say("array files are there, and they are read alone"))
     found = _adopt(with_arrays, codec, source) if with_arrays else _ingest(source, files, codec, f"{data}:{name}:{options}", on)
-    items = guesses.label(found.items, source, side, options)
+    items = guesses.label(found.items, source, side, options, getattr(codec, "named", False))
     rulings = trust.admit(items, Contents(found.memories, found.places), found.prints)
     return _conclude(data, codec, taken, source, found, items, rulings, options)
 
