@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mintage.nn import midi, tune
+
 ROOT = Path(__file__).parents[2]
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
 PAGES = [*READMES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -46,6 +48,13 @@ class Workshop:
         (folder / "poems.txt").write_text("\n".join(lines), encoding="utf-8")
         cues = [f"{i}\n00:00:{i % 60:02d},000 --> 00:00:{i % 60:02d},900\n{line}\n" for i, line in enumerate(words, 1)]
         (folder / "film.srt").write_text("\n".join(cues), encoding="utf-8")
+        (folder / "tunes").mkdir()
+        for number in range(40):  # walks up and down a scale over a bass
+            steps = np.cumsum(np.resize([1, 1, -1, 2, -3, 1, 2, -2], 48) * (1 if number % 2 else -1)) + number
+            notes = [(12 * k, 12, 60 + int(step % 12), 90, 0, 0) for k, step in enumerate(steps)]
+            notes += [(48 * k, 48, 36 + number % 7, 80, 1, 0) for k in range(12)]
+            own = tune.joined(tune.barred([(0, 4, 4)], [], 576), np.array(notes, np.int32))
+            (folder / "tunes" / f"reel{number}.mid").write_bytes(midi.write(own))
 
     def command(self, line):
         """One command line in this process; it must end with 0."""

@@ -102,7 +102,9 @@ def release(
         for gate in GATES:
             page = gate.mark(page)
         paths += codec.write([page], out, ["sheet"])
-    single = len(paths) >= len(kept)  # a sheet comes last; one table of many rows is nobody's own
+    if hasattr(codec, "heard"):
+        paths += codec.heard([sample.media for sample in kept], out, [sample.name for sample in kept])
+    single = len(paths) >= len(kept)  # sheets and what is to listen to come last; one table of many rows is nobody's own
     for path, sample in zip_longest(paths, kept if single else ()):
         for gate in GATES:
             gate.file(path, sample, {**run, **sample.model} if sample else run)

@@ -1,9 +1,9 @@
 """Whether altered items may teach too: only where a classifier cannot tell them from the real ones.
 
-The codec says how an item can be altered (a picture: mirrored); the train split is asked in a forced choice whether that
-shows. Digits, letters and shoes fail, flowers pass. The answer is a function of the data alone, so it is kept in the cache,
-and frozen in the recipe. It is not asked where there is enough data without it, nor under captions: whether "left" still
-holds is nothing that pictures alone can show.
+The codec says how an item can be altered (a picture: mirrored, a tune: transposed), and whether that is ``certain`` to leave
+it as good as real; else the train split is asked in a forced choice whether it shows. Digits, letters and shoes fail, flowers
+pass. The answer is a function of the data alone, so it is kept in the cache, and frozen in the recipe. It is not asked where
+there is enough data without it, nor under captions: whether "left" still holds is nothing that pictures alone can show.
 """
 
 from __future__ import annotations
@@ -95,7 +95,11 @@ def decide(recipe: Recipe, dataset: Dataset) -> tuple[str, Answer | None]:
     wish = str(recipe.training.get("augment", "no"))
     if wish != "auto":
         return wish, None
-    if recipe.target.kind != "grid" or "caption" in recipe.cond or len(dataset) > ENOUGH:
+    if "caption" in recipe.cond:
+        return "no", None
+    if getattr(build_codec(recipe), "certain", False):
+        return "yes", None
+    if recipe.target.kind != "grid" or len(dataset) > ENOUGH:
         return "no", None
     answer = ask(recipe, dataset)
     return ("yes" if answer.passes else "no"), answer

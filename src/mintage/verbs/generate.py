@@ -132,6 +132,8 @@ def _chunk(loaded: Loaded, model: Any, cond: Cond, seeds: Sequence[int], start: 
     at = torch.arange(start, start + loaded.chunk).clamp(max=len(seeds) - 1)
     own = [seeds[i] for i in at.tolist()]
     asked = loaded.task.ask(_rows(cond, at), knobs)
+    if longest := getattr(loaded.codec, "length", 0):  # a whole tune is longer than what its model was trained on
+        knobs = {"length": longest, **knobs}
     if forbidden := getattr(loaded.codec, "forbid", ()):
         knobs = {**knobs, "forbid": (*knobs.get("forbid", ()), *forbidden)}
     for partial in model.sample(asked, Noise.rows_of(own), knobs):
@@ -169,7 +171,10 @@ def conditions(loaded: Loaded, given: Mapping[str, str], n: int) -> dict[str, Te
 
 
 def begun(loaded: Loaded, text: str) -> Tensor:
-    """A text that is to go on, as ids [1, P]; where the model fills blanks, each blank sign is one."""
+    """A text (or a file) that is to go on, as ids [1, P]; where the model fills blanks, each blank sign is one."""
+    if hasattr(loaded.codec, "begun"):
+        row: Tensor = loaded.codec.begun(text, getattr(loaded.model, "fills", False))
+        return row
     whole = loaded.recipe.target.at(token=0)
     parts = re.split(f"[{BLANKS}]", text) if getattr(loaded.model, "fills", False) else [text]
     rows = [loaded.codec.encode([part], whole)[:, :-1].long() for part in parts]  # without eos
@@ -235,14 +240,7 @@ def asked_words(loaded: Loaded, cond: Cond, given: Mapping[str, str], n: int, se
 
 
 def read_knobs(loaded: Loaded, pairs: Sequence[str]) -> dict[str, Any]:
-    """``-o`` pairs checked against the family's sampler settings (its ``Knobs``); ``stop`` is text, as often as wanted.
-
-    Those that say how files are written (the codec's ``outputs``) go to the codec.
-    """
-    own = getattr(loaded.codec, "outputs", ())
-    if files := dict(pair.split("=", 1) for pair in pairs if "=" in pair and pair.split("=", 1)[0] in own):
-        loaded.codec.configure(files)  # type: ignore[attr-defined]
-    pairs = [pair for pair in pairs if pair.split("=", 1)[0] not in own]
+    """``-o`` pairs checked against the family's sampler settings (its ``Knobs``); ``stop`` is text, as often as wanted."""
     stops = [pair.partition("=")[2] for pair in pairs if pair.startswith("stop=")]
     family = sys.modules[registry.get("families", loaded.recipe.family).__module__]
     kinds = [family.Knobs] if hasattr(family, "Knobs") else []

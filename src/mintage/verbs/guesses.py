@@ -120,7 +120,7 @@ def label(items: Sequence[Item], source: Source, side: Sidecars, options: Mappin
         given = {**side.fields.get(item.path, {}), **item.given} if item.path in side.fields else item.given
         if item.path in side.captions:
             given = {**given, "caption": side.captions[item.path]}
-        split = item.split or around[item.path][0]
+        split = SPLITS.get(item.split.lower(), item.split) or around[item.path][0]
         changed = split != item.split or given is not item.given
         out.append(replace(item, split=split, given=given) if changed else item)
     return _classes(out, {path: word for path, (_, word) in around.items() if word}, options, named)
@@ -178,7 +178,7 @@ def _with(item: Item, name: str) -> Item:
 
 def repeating(items: Sequence[Item]) -> list[str]:
     """Fields of nearly all items that have few, repeating values; the fewest first."""
-    names = Counter(key for item in items for key in item.given if key[0] != "_")  # what a codec notes for itself
+    names = Counter(key for item in items for key in item.given)
     found = []
     for key, n in names.items():
         distinct = len({item.given.get(key) for item in items})
@@ -249,8 +249,6 @@ NOTES = {
     "rotated": "{n} were turned upright as their camera says.",
     "animated": "{n} were animated; the first frame was taken.",
     "deep": "{n} had more than 8 bits and were reduced.",
-    "long": "{n} come from longer files, of which only the beginning was read.",
-    "brief": "{n} are shorter than a window and run back and forth.",
     "cmyk": "{n} were made for print (CMYK) and became RGB.",
 }
 KINDS = {

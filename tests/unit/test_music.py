@@ -1,0 +1,308 @@
+"""Tunes: tables of notes, MIDI files and lists of chords in, tokens and back, transposed copies, sound, labels, damage."""
+
+import io
+import json
+import wave
+
+import numpy as np
+import pytest
+import torch
+
+from mintage import trust
+from mintage.core.errors import BadItem, UsageError
+from mintage.core.spec import BOS, EOS, Item, Media, Sample
+from mintage.core.store import content_hash
+from mintage.modalities.music import Codec
+from mintage.nn import midi, steps, synth
+from mintage.nn.copies import Verbatim
+from mintage.nn.events import METRES, PITCHES, Layout
+from mintage.nn.noise import Noise
+from mintage.nn.tune import BAR, DRUMS, PITCH, VOICE, barred, bars, classes, joined, keys, metre, notes, shape, tidy
+from mintage.verbs.generate import generate
+from mintage.verbs.inspect import inspect
+from mintage.verbs.plan import Wish
+from mintage.verbs.train import train
+
+SCALE = (0, 2, 4, 5, 7, 9, 11, 12)
+CARD = {"recipe": {"data": "tunes", "family": "gpt", "task": "generate"}, "mintage": "0.1", "model_hash": "abc"}
+
+
+def tune(seed=0, numerator=4, denominator=4, count=6, low=60):
+    """A melody of a scale in eighths and quarters over a held chord a bar."""
+    rng = np.random.default_rng(seed)
+    length = numerator * 96 // denominator
+    rows = []
+    for bar in range(count):
+        at = bar * length
+        rows += [(at, length, low - 24 + step, 80, 1, 0) for step in (0, 4, 7)]
+        place = 0
+        while place < length:
+            long = min(int(rng.choice([12, 24])), length - place)
+            rows.append((at + place, long, low + int(rng.choice(SCALE)), 90, 0, 0))
+            place += long
+    return joined(barred([(0, numerator, denominator)], [(0, 100)], count * length), np.array(rows, np.int32))
+
+
+def folder(path, n=40):
+    """MIDI files in three metres and several keys."""
+    path.mkdir(exist_ok=True)
+    for k in range(n):
+        own = tune(k, *[(4, 4), (3, 4), (6, 8)][k % 3], low=60 + k % 5)
+        (path / f"{'jig' if k % 3 == 2 else 'reel'}{k}.mid").write_bytes(midi.write(own))
+    return path
+
+
+def fitted(n=30):
+    codec = Codec()
+    codec.fit([tune(k, low=60 + k % 5) for k in range(n)], [{}] * n)
+    return codec
+
+
+def test_a_tune_survives_midi_and_tokens_exactly():
+    for metre_ in ((4, 4), (3, 4), (6, 8), (5, 4), (7, 8)):
+        own = tune(1, *metre_)
+        assert np.array_equal(midi.read(midi.write(own)), own)
+        assert metre(own) == metre_
+        layout = Layout((0, 0), loud=True, paced=True)
+        again = layout.decode([BOS, *layout.encode(own), EOS, 99])
+        assert np.array_equal(again[:, :3], own[:, :3])
+        assert np.array_equal(again[:, VOICE], own[:, VOICE])
+
+
+def test_upbeats_changes_of_metre_triplets_and_drums():
+    frame = barred([(0, 1, 4), (24, 4, 4), (216, 3, 4)], [(0, 90), (120, 140)], 400)
+    assert bars(frame)[:, :2].tolist() == [[0, 24], [24, 96], [120, 96], [216, 72], [288, 72], [360, 72]]
+    rows = [(0, 24, 67, 90, 0, 0), (24, 8, 60, 90, 0, 0), (32, 8, 62, 90, 0, 0), (40, 8, 64, 90, 0, 0), (330, 40, 40, 90, 0, 0)]
+    rows += [(24 * k, 3, 36, 110, 1, DRUMS) for k in range(14)]
+    own = joined(frame, np.array(rows, np.int32))
+    assert np.array_equal(midi.read(midi.write(own)), own)
+    codec = Codec()
+    codec.fit([own], [{}])
+    again = codec.decode(codec.encode([own], codec.views()["tokens"]), codec.views()["tokens"])[0].content
+    assert np.array_equal(notes(again)[:, :3], notes(own)[:, :3])
+    assert (notes(again)[notes(again)[:, 5] == DRUMS, PITCH] == 36).sum() == 14
+    cut = joined(barred([(0, 4, 4), (60, 3, 4)], [], 200), np.array([[0, 60, 60, 90, 0, 0], [60, 90, 62, 90, 0, 0]], np.int32))
+    assert np.array_equal(midi.read(midi.write(cut)), cut), "a bar that is cut short keeps its length"
+
+
+def test_no_note_sounds_twice_at_once():
+    rows = np.array([[0, 50, 60, 90, 0, 0], [20, 10, 60, 90, 0, 0], [20, 30, 60, 90, 0, 0], [20, 10, 60, 90, 1, 0]], np.int32)
+    assert tidy(rows)[:, :5].tolist() == [[0, 20, 60, 90, 0], [20, 30, 60, 90, 0], [20, 10, 60, 90, 1]]
+
+
+def test_any_ids_are_a_valid_file():
+    rng = np.random.default_rng(0)
+    layout = Layout((0, 40, DRUMS), loud=True, paced=True)
+    for _ in range(60):
+        own = layout.decode(rng.integers(0, layout.vocab, 300).tolist())
+        again = midi.read(midi.write(own, "AI"), empty=True)
+        assert np.array_equal(again, own)
+        assert (notes(own)[:, 1] > 0).all()
+        assert ((notes(own)[:, PITCH] >= 0) & (notes(own)[:, PITCH] < 128)).all()
+        assert (np.diff(bars(own)[:, 0]) == bars(own)[:-1, 1]).all()
+    assert (4, 4) in METRES
+
+
+def test_loudness_and_tempo_are_said_only_where_they_vary():
+    plain = fitted()
+    assert not plain.layout.paced
+    loud = Codec()
+    varied = []
+    for k in range(10):
+        own = tune(k)
+        own[own[:, PITCH] != BAR, 3] = 40 + 5 * k + 3 * np.arange((own[:, PITCH] != BAR).sum()) % 50
+        own[own[:, PITCH] == BAR, 5] = 60 + 10 * k
+        varied.append(own)
+    loud.fit(varied, [{}] * 10)
+    assert loud.layout.loud
+    assert loud.layout.paced
+    spec = loud.views()["tokens"]
+    again = loud.decode(loud.encode(varied[3:4], spec), spec)[0].content
+    assert bars(again)[0, 5] == 90
+    assert abs(notes(again)[:, 3] - notes(varied[3])[:, 3]).max() <= 8
+
+
+def test_what_fit_learned_comes_back():
+    one, other = fitted(), Codec()
+    other.restore(json.loads(json.dumps(one.state)))
+    assert other.state == one.state
+    spec = one.views()["tokens"]
+    assert torch.equal(other.encode([tune(5)], spec), one.encode([tune(5)], spec))
+    assert set(one.forbid).isdisjoint(one.encode([tune(5)], spec).flatten().tolist())
+    assert PITCHES in one.forbid, "nobody plays the lowest note there is"
+
+
+def test_transposed_tunes_keep_their_steps_their_range_and_the_shares_of_keys():
+    codec = fitted(60)
+    spec = codec.views()["tokens"]
+    x = codec.encode([tune(k, low=60) for k in range(200)], spec).long()
+    twins = codec.augment(x, spec, Noise("test"))
+    moved = (twins != x).any(1)
+    assert 0.4 < moved.float().mean() < 0.95
+    for before, after in zip(codec.decode(x[:20], spec), codec.decode(twins[:20], spec), strict=True):
+        assert shape(before.content) == shape(after.content)
+    low = min(int(notes(m.content)[:, PITCH].min()) for m in codec.decode(twins, spec))
+    high = max(int(notes(m.content)[:, PITCH].max()) for m in codec.decode(twins, spec))
+    assert low >= codec.ranges[1][0]
+    assert high <= codec.ranges[0][1]
+    found = np.bincount(keys(np.stack([classes(m.content) for m in codec.decode(twins, spec)])) % 12, minlength=12) / 200
+    assert found[:5].sum() > 0.9, "keys that the data lacks stay rare"
+    assert torch.equal(twins, codec.augment(x, spec, Noise("test")))
+
+
+def test_copies_are_found_in_whatever_key():
+    codec = fitted()
+    spec = codec.views()["tokens"]
+    rows = codec.encode([tune(k) for k in range(8)], spec).long()
+    search = Verbatim(codec.passages(rows, spec))
+    other = tune(3, low=65)
+    [(_, length)] = search.longest(codec.passages(codec.encode([other], spec).long(), spec))
+    assert length > 25
+    [(_, length)] = search.longest(codec.passages(codec.encode([tune(999)], spec).long(), spec))
+    assert length < 15 + 18, "the chords alone are the same"
+    prints = codec.fingerprint([tune(3), tune(3, low=66), tune(4)]).view(np.uint32)
+    assert (prints[0] == prints[1]).all()
+    assert (prints[0] == prints[2]).mean() < 0.8
+
+
+def test_keys_are_told():
+    major = np.zeros(12)
+    major[[0, 2, 4, 5, 7, 9, 11]] = [4, 2, 3, 2, 3, 2, 1]
+    assert keys(np.stack([major, np.roll(major, 7)])).tolist() == [0, 7]
+
+
+def test_chords_in_json(tmp_path):
+    apart = [[72, 67, 64, 48]] * 4 + [[74, 67, 65, -1]] * 4
+    (tmp_path / "chorales16th.json").write_text(json.dumps({"train": [apart], "valid": [apart[:5]]}))
+    path = tmp_path / "chorales16th.json"
+    codec = Codec()
+    assert codec.claims(path)
+    items = list(codec.items(path))
+    assert [item.split for item in items] == ["train", "valid"]
+    own = codec.read(items[0])
+    assert notes(own)[:, :3].tolist() == [[0, 24, 72], [0, 48, 67], [0, 24, 64], [0, 24, 48], [24, 24, 74], [24, 24, 65]]
+    assert notes(own)[:, VOICE].tolist() == [0, 1, 2, 3, 0, 2]
+    assert np.array_equal(codec.read(items[0]), own), "a second reading opens the file again"
+    (tmp_path / "quarter.json").write_text(json.dumps([[[60, 64, 67], [60, 65], []]]))
+    one = codec.read(next(iter(codec.items(tmp_path / "quarter.json"))))
+    assert notes(one)[:, :3].tolist() == [[0, 48, 60], [0, 24, 64], [0, 24, 67], [24, 24, 65]]
+    for text in ('{"text": "words"}', '[{"text": "a"}]', '["a", "b"]', "", "[1, 2, 3]"):
+        (tmp_path / "other.json").write_text(text)
+        assert not codec.claims(tmp_path / "other.json")
+    for piece in ([[60.5]], [[200]], [["a"]], "x", [[]], [[-1, -1]], [[float("nan")]]):
+        with pytest.raises(BadItem):
+            steps.tune(piece, 6)
+
+
+def damaged(rng, data):
+    """A file broken in one of many ways."""
+    data = bytearray(data)
+    way = int(rng.integers(8))
+    at = int(rng.integers(len(data)))
+    if way == 0:
+        return bytes(data[:at])
+    if way == 1:
+        return b""
+    if way == 2:
+        return bytes(len(data))
+    if way == 3:
+        data[at : at + 8] = rng.integers(0, 256, 8, np.uint8).tobytes()
+    elif way == 4:
+        data[int(rng.integers(14))] ^= int(rng.integers(1, 256))
+    elif way == 5:
+        data[18:22] = b"\xff\xff\xff\x7f"  # a track that claims gigabytes
+    elif way == 6:
+        data[12:14] = b"\xe7\x28"  # film frames
+    else:
+        return rng.integers(0, 256, 500, np.uint8).tobytes()
+    return bytes(data)
+
+
+def test_damaged_files_are_refused_with_a_reason(tmp_path):
+    rng = np.random.default_rng(7)
+    codec, reasons = Codec(), set()
+    for k in range(100):
+        path = tmp_path / f"{k}.mid"
+        path.write_bytes(damaged(rng, midi.write(tune(k))))
+        try:
+            assert len(notes(codec.read(Item("", path)))) > 0
+        except BadItem as error:
+            reasons.add(str(error).split("(")[0])
+    assert len(reasons) >= 4
+    empty = midi.write(np.zeros((0, 6), np.int32))
+    with pytest.raises(BadItem, match="no notes"):
+        midi.read(empty)
+    late = tune(1)
+    late[-1, 0] = 30_000_000
+    with pytest.raises(BadItem, match="limit"):
+        midi.read(midi.write(late))
+
+
+def test_it_sounds():
+    own = joined(barred([(0, 4, 4)], [(0, 120)], 96), np.array([[0, 48, 69, 100, 0, 0]], np.int32))
+    sound = synth.render(own)
+    assert 2.0 < len(sound) / synth.RATE < 3.0
+    assert 0.8 < np.abs(sound).max() <= 0.9
+    assert np.abs(sound[-5:]).max() < 0.001, "no click at the end"
+    spectrum = np.abs(np.fft.rfft(sound[: synth.RATE, 0]))
+    assert abs(int(spectrum.argmax()) - 440) <= 1
+    with wave.open(io.BytesIO(synth.wav(sound))) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, 2, synth.RATE)
+    assert np.array_equal(synth.render(own), sound)
+    assert not synth.render(np.zeros((0, 6), np.int32)).any()
+    drums = joined(barred([], [], 96), np.array([[12 * k, 6, 35 + k, 100, 0, DRUMS] for k in range(8)], np.int32))
+    assert np.isfinite(synth.render(drums)).all()
+    assert len(synth.render(tune(0, count=40), most=5.0)) == 5 * synth.RATE
+
+
+def test_it_is_seen_and_played():
+    codec = fitted()
+    media = Media(tune(0, count=40), "audio/midi", ".mid")
+    page = codec.look(media)
+    assert page.dtype == np.uint8
+    assert page.shape[2] == 3
+    assert len(np.unique(page.reshape(-1, 3), axis=0)) >= 4
+    mime, data = codec.play(media)
+    assert mime == "audio/mpeg"
+    assert len(data) > 10_000
+    assert codec.look(Media(np.zeros((0, 6), np.int32), "audio/midi", ".mid")).shape[2] == 3
+
+
+def test_files_say_that_they_were_made_by_ai(tmp_path):
+    own = tune(4)
+    made = [Sample(Media(own, "audio/midi", ".mid"), k, content_hash(own)) for k in range(2)]
+    paths, _ = trust.release(made, "file", CARD, None, tmp_path, Codec())
+    assert [path.suffix for path in paths] == [".mid", ".mid", ".wav", ".wav"]
+    assert trust.verify(paths[0]).verdict == "compliant", trust.verify(paths[0]).line
+    paths[0].write_bytes(midi.write(own))
+    assert trust.verify(paths[0]).verdict == "noncompliant", "the label is gone"
+    other = own.copy()
+    other[-1, PITCH] += 1
+    paths[0].write_bytes(midi.write(other, "AI生成 / AI-generated"))
+    assert trust.verify(paths[0]).verdict == "noncompliant", "a note was changed"
+    paths[1].write_bytes(b"MThd")
+    assert trust.verify(paths[1]).verdict == "inconclusive"
+
+
+def test_a_folder_of_tunes_becomes_a_generator(tmp_path, runs):
+    data = folder(tmp_path / "tunes")
+    (data / "broken.mid").write_bytes(b"MThd\0\0")
+    found = inspect(str(data))
+    assert found.modality == "music"
+    assert len(found.items) == 40
+    assert any("broken.mid" in line for line in found.summary)
+    options = ("steps=12", "width=32", "layers=1", "heads=1", "pairs=64", "length=64", "class=name")
+    run = train(Wish(str(data), options=options)).run
+    made = generate(str(run), n=2, options=("length=80",), given={"class": "jig"})
+    again = generate(str(run), n=1, seed=1, options=("length=80",), given={"class": "jig"})
+    assert made.hashes[1] == again.hashes[0]
+    assert trust.verify(made.paths[0]).verdict == "compliant"
+    first = data / "jig2.mid"
+    grown = generate(str(run), n=1, prompt=f"{first}#1-2", options=("length=40",))
+    own = midi.read(grown.paths[0].read_bytes())
+    begun = notes(midi.read(first.read_bytes()))
+    begun = begun[begun[:, 0] < 144]
+    assert np.array_equal(notes(own)[: len(begun), :3], begun[:, :3])
+    for prompt in ("nowhere.mid", f"{first}#x", f"{first}#90-99"):
+        with pytest.raises(UsageError):
+            generate(str(run), n=1, prompt=prompt)
