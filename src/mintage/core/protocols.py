@@ -21,12 +21,14 @@ class Codec(Protocol):
     """A modality: files ↔ tensors. Its constructor takes no argument; ``state`` is what ``fit`` learned.
 
     Its class may name ``family`` (its default; flow if it does not), ``pipeline`` (the hub's word for it), ``unit`` (of its
-    sizes, a property), ``options`` (keys of ``-o`` that ``configure(options)`` takes), and say that files come with
-    captions beside them (``captioned``), that their names begin with their class where that repeats (``named``), that
-    pieces of one file belong to one split (``grouped``), or that a few long contents are split in order (``ordered``).
-    Further abilities that the verbs look for:
+    sizes, a property), ``options`` (keys of ``-o`` that ``configure(options)`` takes), those of them that only say how files
+    are written (``outputs``), flags that it hears of too (``flags``: ``size``), and say that files come with captions beside
+    them (``captioned``), that their names begin with their class where that repeats (``named``), that pieces of one file
+    belong to one split (``grouped``), or that a few long contents are split in order (``ordered``). Further abilities that
+    the verbs look for:
 
     - ``claims(path) -> bool``, static: which files it takes, where others read the same suffix.
+    - ``gather(paths) -> list[Path]``, static: where it is named by hand, folders in place of the files that are one item.
     - ``adopt(rows, bound)``: contents from an array file.
     - ``sized(view, shapes, minutes, size) -> Spec``: lengths of the free axes; ``shapes`` counts those of the contents.
     - ``guesses(contents)``: rows for the table of guesses: name, value, why, how to say otherwise.

@@ -25,9 +25,10 @@ from torch import Tensor
 from mintage.core.errors import BadItem, UsageError
 from mintage.core.spec import Item, Media, Spec, Specs
 from mintage.core.words import say
+from mintage.nn.footage import several
 from mintage.nn.given import Given
 from mintage.nn.noise import Noise
-from mintage.nn.pictures import contact_sheet, fit, perceptual_hash, runs
+from mintage.nn.pictures import contact_sheet, fit, perceptual_hash, rectangle, runs
 
 SIDE = 160  # short side of the canonical form
 PIXELS = 40_000_000  # larger pictures are refused by their header, before anything is decoded
@@ -56,6 +57,11 @@ class Codec:
         self.given = Given()
         self.notes: dict[Path, str] = {}  # what had to be done to a file, for the summary
         Image.init()  # all decoders, before threads ask for them
+
+    @staticmethod
+    def claims(path: Path) -> bool:
+        """An animation is a clip, unless somebody says otherwise."""
+        return path.suffix.lower() not in (".gif", ".webp") or not several(path)
 
     def items(self, path: Path) -> Iterable[Item]:
         """One item a file; its id is filled in when the content is known."""
@@ -237,16 +243,11 @@ class Codec:
     def select(self, what: str, spec: Spec) -> Tensor:
         """``left,top,right,bottom`` in pixels → True inside the rectangle. [H, W] bool"""
         height, width = spec.size("height"), spec.size("width")
-        try:
-            left, top, right, bottom = (int(part) for part in what.split(","))
-        except ValueError:
-            left = top = right = bottom = -1
-        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        mask = rectangle(what, height, width)
+        if mask is None:
             raise UsageError(
                 say("{what} is no part of a picture of {w} × {h}; write left,top,right,bottom.", what=what, w=width, h=height)
             )
-        mask = torch.zeros((height, width), dtype=torch.bool)
-        mask[top:bottom, left:right] = True
         return mask
 
 

@@ -105,6 +105,19 @@ def fit(pictures: np.ndarray, channels: int, height: int, width: int) -> torch.T
     return x.expand(-1, channels, -1, -1) if x.shape[1] == 1 else x
 
 
+def rectangle(what: str, height: int, width: int) -> torch.Tensor | None:
+    """``left,top,right,bottom`` in pixels → True inside; None where that is no part of it. [H, W] bool"""
+    try:
+        left, top, right, bottom = (int(part) for part in what.split(","))
+    except ValueError:
+        return None
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        return None
+    mask = torch.zeros((height, width), dtype=torch.bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
 def contact_sheet(pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Up to 400 pictures in a near-square on white, small ones enlarged by a whole factor. [H, W] or [H, W, 3] uint8"""
     factor = max(1, math.ceil(SEEN / max(max(p.shape[:2]) for p in pictures)))

@@ -46,7 +46,12 @@ def read(path: Path) -> dict[str, str]:
             found = re.search(rb"<TC260:AIGC>(.*?)</TC260:AIGC>", xmp if isinstance(xmp, bytes) else xmp.encode(), re.S)
         if found and "AIGC" not in words:
             words["AIGC"] = json.dumps({"AIGC": json.loads(unescape(found[1].decode()))})
-        return words
+        return {**_beside(path), **words}
+    return _beside(path)
+
+
+def _beside(path: Path) -> dict[str, str]:
+    """The entries of the sidecar."""
     beside = sidecar(path)
     words = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
     return {key: value for key, value in words.items() if isinstance(value, str)}

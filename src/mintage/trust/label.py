@@ -1,10 +1,10 @@
 """Says that a thing was made by AI, visibly and in its metadata, as GB 45438-2025 asks for (§5, §6 and Annex E).
 
-Pictures get a strip under them, never over them, with ``AI生成`` in our own pixel letters at least a twentieth of the
-short side high; where there is room, ``AI-generated`` follows. Texts get a first line, tunes a text event and the names of
-their tracks. The implicit label is the
-``AIGC`` entry with its seven fields; our own reader cuts the visible one off again. Provider codes of 27 characters are
-given to registered organisations only: set yours as MINTAGE_PRODUCER.
+Pictures, and all frames of a clip, get a strip under them, never over them, with ``AI生成`` in our own pixel letters at
+least a twentieth of the short side high; where there is room, ``AI-generated`` follows. Texts get a first line, tunes a text
+event and the names of their tracks. The implicit label is the ``AIGC`` entry with its seven fields; our own reader cuts the
+visible one off again. Provider codes of 27 characters are given to registered organisations only: set yours as
+MINTAGE_PRODUCER.
 """
 
 from __future__ import annotations
@@ -97,16 +97,16 @@ class Gate(Base):
             return Media(f"{WORDS}\n\n{media.content}", media.mime, media.suffix)
         if media.mime == "audio/midi":
             return Media(midi.write(media.content, WORDS), media.mime, media.suffix)
-        if not media.mime.startswith("image/"):
+        if not media.mime.startswith(("image/", "video/")):
             return media
-        picture = media.content  # [H, W] or [H, W, 3]
-        height, width = picture.shape[:2]
+        frames = media.content[None] if media.content.ndim < 4 else media.content  # [T, H, W] or [T, H, W, C]
+        height, width = frames.shape[1:3]
         below = strip(width, height)
         left = box(width, height)[0]
-        canvas = np.full((height + below.shape[0], below.shape[1], *picture.shape[2:]), 255, np.uint8)
-        canvas[:height, left : left + width] = picture
-        canvas[height:] = below if picture.ndim == 2 else below[..., None]
-        return Media(canvas, media.mime, media.suffix)
+        canvas = np.full((len(frames), height + below.shape[0], below.shape[1], *frames.shape[3:]), 255, np.uint8)
+        canvas[:, :height, left : left + width] = frames
+        canvas[:, height:] = below if frames.ndim == 3 else below[..., None]
+        return Media(canvas if media.content.ndim == 4 else canvas[0], media.mime, media.suffix)
 
     def file(self, path: Path, sample: Sample | None, run: Mapping[str, Any]) -> None:
         """Write the implicit label."""

@@ -1,7 +1,8 @@
 """Writes into each file how it was made, for people and for programs.
 
 ``parameters`` is the line that picture tools know (prompt, then ``Steps: …, Seed: …, Model: …``); ``mintage`` is JSON
-with the same, the content's hash, and where in the file the unlabelled content lies.
+with the same, the content's hash, and where in the file the unlabelled content lies; where the encoder loses something,
+also the hash of what the file shows.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mintage.core.spec import Sample
+from mintage.nn import footage
 from mintage.trust import carriers
 from mintage.trust.gate import Gate as Base
 from mintage.trust.label import box, name_of
@@ -26,8 +28,9 @@ def described(sample: Sample | None, run: Mapping[str, Any]) -> dict[str, Any]:
     if sample is None:
         return {**made, "sheet": True}
     made |= {"seed": sample.seed, "content": sample.content_hash, "given": dict(sample.given)}
-    if sample.media.mime.startswith("image/"):
-        height, width = sample.media.content.shape[:2]
+    if sample.media.mime.startswith(("image/", "video/")):
+        content = sample.media.content
+        height, width = content.shape[1:3] if content.ndim == 4 else content.shape[:2]
         made["box"] = box(width, height)
     return made
 
@@ -50,4 +53,6 @@ class Gate(Base):
     def file(self, path: Path, sample: Sample | None, run: Mapping[str, Any]) -> None:
         """Write both entries."""
         made = described(sample, run)
+        if sample is not None and path.suffix == ".mp4":
+            made["shown"] = footage.digest(path)
         carriers.write(path, {"parameters": line(made), "mintage": json.dumps(made, default=str)})

@@ -240,7 +240,14 @@ def asked_words(loaded: Loaded, cond: Cond, given: Mapping[str, str], n: int, se
 
 
 def read_knobs(loaded: Loaded, pairs: Sequence[str]) -> dict[str, Any]:
-    """``-o`` pairs checked against the family's sampler settings (its ``Knobs``); ``stop`` is text, as often as wanted."""
+    """``-o`` pairs checked against the family's sampler settings (its ``Knobs``); ``stop`` is text, as often as wanted.
+
+    Those that say how files are written (the codec's ``outputs``) go to the codec.
+    """
+    own = getattr(loaded.codec, "outputs", ())
+    if files := dict(pair.split("=", 1) for pair in pairs if "=" in pair and pair.split("=", 1)[0] in own):
+        loaded.codec.configure(files)  # type: ignore[attr-defined]
+    pairs = [pair for pair in pairs if pair.split("=", 1)[0] not in own]
     stops = [pair.partition("=")[2] for pair in pairs if pair.startswith("stop=")]
     family = sys.modules[registry.get("families", loaded.recipe.family).__module__]
     kinds = [family.Knobs] if hasattr(family, "Knobs") else []

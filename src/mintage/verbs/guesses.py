@@ -178,7 +178,7 @@ def _with(item: Item, name: str) -> Item:
 
 def repeating(items: Sequence[Item]) -> list[str]:
     """Fields of nearly all items that have few, repeating values; the fewest first."""
-    names = Counter(key for item in items for key in item.given)
+    names = Counter(key for item in items for key in item.given if key[0] != "_")  # what a codec notes for itself
     found = []
     for key, n in names.items():
         distinct = len({item.given.get(key) for item in items})
@@ -249,6 +249,8 @@ NOTES = {
     "rotated": "{n} were turned upright as their camera says.",
     "animated": "{n} were animated; the first frame was taken.",
     "deep": "{n} had more than 8 bits and were reduced.",
+    "long": "{n} come from longer files, of which only the beginning was read.",
+    "brief": "{n} are shorter than a window and run back and forth.",
     "cmyk": "{n} were made for print (CMYK) and became RGB.",
 }
 KINDS = {

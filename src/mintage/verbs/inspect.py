@@ -106,7 +106,7 @@ def inspect(data: str, options: Mapping[str, str] | None = None, on: On = ignore
     taken = medium(source, wishes)
     name, files = taken.name, list(taken.files)
     codec = codec_for(name, wishes)
-    options = {key: value for key, value in wishes.items() if key in data_keys(codec)}  # others must not make a new tray
+    options = {key: value for key, value in wishes.items() if key in _told(codec)}  # others must not make a new tray
     side = guesses.sidecars(source, files, options) if getattr(codec, "captioned", False) else guesses.Sidecars()
     files = [path for path in files if path not in side.used]
     with_arrays = source.rows if hasattr(codec, "adopt") else []
@@ -124,6 +124,11 @@ def data_keys(*codecs: Any) -> tuple[str, ...]:
     return (*OPTIONS, *(key for codec in codecs for key in getattr(codec, "options", ())))
 
 
+def _told(codec: Any) -> tuple[str, ...]:
+    """What a codec hears of before it reads: its options, and flags (``size``) that decide how it cuts its files."""
+    return (*data_keys(codec), *getattr(codec, "flags", ()))
+
+
 def codec_for(name: str, options: Mapping[str, str]) -> Codec:
     """A medium's codec, told what a person wants of it.
 
@@ -132,7 +137,7 @@ def codec_for(name: str, options: Mapping[str, str]) -> Codec:
     """
     codec: Codec = registry.get("modalities", name)()
     if hasattr(codec, "configure"):
-        codec.configure({key: value for key, value in options.items() if key in data_keys(codec)})
+        codec.configure({key: value for key, value in options.items() if key in _told(codec)})
     return codec
 
 

@@ -72,6 +72,8 @@ def medium(source: Source, options: Mapping[str, str]) -> Medium:
     wanted = options.get("modality", "")
     if wanted and wanted not in codecs:
         raise UsageError(registry.unknown(say("modality"), wanted, codecs))
+    if hasattr(codecs.get(wanted), "gather"):
+        source.files = codecs[wanted].gather(source.files)
     reads = {name: _reads(codec, source.files, name == wanted) for name, codec in codecs.items()}
     captioned = {name for name, codec in codecs.items() if getattr(codec, "captioned", False)}
     counts = _counts(codecs, reads, captioned, source)
@@ -88,7 +90,7 @@ def medium(source: Source, options: Mapping[str, str]) -> Medium:
 
 def _reads(codec: Any, files: Sequence[Path], outright: bool) -> list[Path]:
     """The files that a codec takes: by their suffix and, unless it was named outright, by a look into what others read too."""
-    mine = [path for path in files if path.suffix.lower() in codec.suffixes]
+    mine = [path for path in files if path.suffix.lower() in codec.suffixes or (outright and path.is_dir())]
     return mine if outright or not hasattr(codec, "claims") else [path for path in mine if codec.claims(path)]
 
 

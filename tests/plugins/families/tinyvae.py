@@ -40,7 +40,7 @@ class Model(nn.Module):
 
     @staticmethod
     def refuse(target: Spec, cond: Specs) -> str | None:
-        return None if target.kind == "grid" else "tinyvae models grids."
+        return None if target.kind == "grid" and len(target.shape) == 3 else "tinyvae models grids of two axes."
 
     def _code(self, x: Tensor) -> Tensor:
         z = self.down(x)
