@@ -4,19 +4,24 @@ import io
 import itertools
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+from mintage import trust
 from mintage.core.errors import BadItem, UsageError
-from mintage.core.spec import Item, Media
-from mintage.modalities.sound import Codec, rate_of
-from mintage.nn import recordings, spectral
+from mintage.core.spec import Item, Media, Sample
+from mintage.core.store import content_hash
+from mintage.modalities.sound import Codec
+from mintage.nn import morse, recordings, spectral
 from mintage.nn.noise import Noise
+from mintage.nn.recordings import rate_of
 from mintage.nn.twins import twins
 from mintage.nn.waves import as_floats, faded, loudness, resampled, trimmed
+from mintage.trust import carriers
 from mintage.verbs.inspect import inspect
 
 
@@ -297,7 +302,9 @@ def test_a_tiny_training_makes_files(cli, tmp_path):
     for k in range(40):
         name = ("high", "low")[k % 2]
         soundfile.write(data / f"{name}_{k}.wav", tone((900, 200)[k % 2] + 5 * k, 0.2 + 0.002 * k), 8000)
-    code, out, err = cli("train", data, "-o", "steps=12", "-o", "widths=16,32", "-o", "depths=1,1", "--name", "bells")
+    code, out, err = cli(
+        "train", data, "-o", "steps=12", "-o", "distil=0", "-o", "widths=16,32", "-o", "depths=1,1", "--name", "bells"
+    )
     assert code == 0, err
     code, out, err = cli("generate", "bells", "-n", 3, "--given", "class=high", "--out", tmp_path / "made")
     assert code == 0, err
@@ -307,3 +314,55 @@ def test_a_tiny_training_makes_files(cli, tmp_path):
         wave, rate = soundfile.read(path)
         assert rate == 8000
         assert np.abs(wave).max() <= 0.95
+
+
+@pytest.fixture
+def sample():
+    content = (tone(500, 0.5) * 32767).astype(np.int16)
+    return Sample(Media(content, "audio/L16;rate=8000", ".wav"), 7, content_hash(content), {"class": "5"})
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "mp3", "ogg"])
+def test_the_sign_is_heard_and_verify_reads_every_layer(tmp_path, sample, kind):
+    codec, run = Codec(), {"recipe": {"family": "flow", "modality": "sound", "data": "digits"}, "mintage": "0"}
+    codec.configure({"format": kind})
+    sample = replace(sample, media=replace(sample.media, suffix=f".{kind}"))
+    [path], _ = trust.release([sample], "file", run, out=tmp_path, codec=codec)
+    assert path.suffix == f".{kind}"
+    found = trust.verify(path)
+    assert found.verdict == "compliant", found.line
+    back, rate = recordings.samples_of(path)
+    assert abs(morse.begins(back, rate) - len(sample.media.content)) < 0.02 * rate
+    own = Codec().read(Item("", path))  # read as data, the sign is no part of it
+    assert len(own) / 24000 < 0.56
+    cut = tmp_path / f"cut.{kind}"
+    soundfile.write(cut, back[: len(sample.media.content)], rate)
+    carriers.write(cut, carriers.read(path))
+    layers = {layer.layer: layer.verdict for layer in trust.verify(cut).layers}
+    assert layers["visible label"] == "noncompliant"
+    assert layers["implicit label"] == "compliant"
+
+
+def test_a_changed_sound_is_found_out(tmp_path, sample):
+    [path], _ = trust.release([sample], "file", {"recipe": {}, "mintage": "0"}, out=tmp_path, codec=Codec())
+    words, (samples, rate) = carriers.read(path), recordings.samples_of(path)
+    samples = samples.copy()
+    samples[1000:1200] //= 2
+    soundfile.write(path, samples, rate)
+    assert {layer.layer: layer.verdict for layer in trust.verify(path).layers}["implicit label"] == "not_found"
+    carriers.write(path, words)
+    assert {layer.layer: layer.verdict for layer in trust.verify(path).layers}["content"] == "noncompliant"
+    path.write_bytes(path.read_bytes()[:200])
+    assert trust.verify(path).verdict == "inconclusive"
+
+
+def test_no_sign_is_heard_where_there_is_none():
+    t = np.arange(40000) / 8000
+    steady = (0.06 * np.sin(2 * np.pi * morse.HERTZ * t) * 32767).astype(np.int16)
+    hiss = (0.05 * Noise("hiss").normal((40000,)).numpy() * 32767).astype(np.int16)
+    for samples in (steady, hiss, steady[:100], np.zeros(9000, np.int16), (tone(1046.5, 3.0) * 32767).astype(np.int16)):
+        assert morse.begins(samples, 8000) == -1
+    noisy = morse.signed(steady[:0], 8000) + (
+        morse.LEVEL / 20 * 32767 * Noise("n").normal((len(morse.sign(8000)),)).numpy()
+    ).astype(np.int16)
+    assert morse.begins(noisy, 8000) >= 0

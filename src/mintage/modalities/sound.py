@@ -24,10 +24,11 @@ from torch import Tensor
 from mintage.core.errors import BadItem, UsageError
 from mintage.core.spec import Item, Media, Spec, Specs
 from mintage.core.words import say
-from mintage.nn import recordings, spectral
+from mintage.nn import morse, recordings, spectral
 from mintage.nn.given import Given
 from mintage.nn.noise import Noise
 from mintage.nn.pictures import perceptual_hash
+from mintage.nn.recordings import rate_of
 from mintage.nn.waves import as_floats, as_integers, bounded, faded, loudness, resampled, trimmed
 
 RATE = 24_000  # of the canonical form
@@ -60,18 +61,19 @@ class Codec:
     captioned = True
     grouped = True
     named = True
-    options = ("rate", "piece")
+    options = ("rate", "piece", "format")
+    outputs = ("format",)
 
     def __init__(self) -> None:
-        self.rate, self.wanted, self.piece = RATE, 0, PIECE
+        self.rate, self.wanted, self.piece, self.format = RATE, 0, PIECE, "wav"
         self.top, self.even = 0.0, False
         self.given = Given()
 
     def configure(self, options: Mapping[str, str]) -> None:
-        """``rate`` is the band that is modelled, ``piece`` the seconds into which recordings are cut.
+        """``rate`` is the band that is modelled, ``piece`` the seconds into which recordings are cut, ``format`` that of files.
 
         Raises:
-            UsageError: Another rate, or no such length.
+            UsageError: Another rate or format, or no such length.
         """
         if rate := options.get("rate", ""):
             if rate not in map(str, MELS):
@@ -79,6 +81,10 @@ class Codec:
             self.wanted = int(rate)
         if piece := options.get("piece", ""):
             self.piece = _seconds(piece, "-o piece=")
+        self.format = options.get("format", self.format)
+        if f".{self.format}" not in recordings.WRITTEN:
+            names = ", ".join(suffix[1:] for suffix in recordings.WRITTEN)
+            raise UsageError(say("-o format={name}: choose {names}.", name=self.format, names=names))
 
     def items(self, path: Path) -> Iterable[Item]:
         """A clip as it is, or the pieces of a recording; ``at`` is the piece's number from 1."""
@@ -97,6 +103,8 @@ class Codec:
             start = round((item.at - 1) * self.piece * sound.samplerate) if item.at else 0
             count = round(self.piece * sound.samplerate) if item.at else sound.frames
             wave = resampled(recordings.stretch(sound, start, count), sound.samplerate, RATE)
+        if not item.at and (end := morse.begins(as_integers(wave), RATE)) >= 0:
+            wave = wave[:end]  # one of our own: its sign is not part of it
         heard = trimmed(wave, RATE)
         if not len(heard):
             raise BadItem(say("it is silent from beginning to end"))
@@ -118,12 +126,13 @@ class Codec:
 
     @property
     def state(self) -> dict[str, Any]:
-        """Rate, scale, classes, vocabulary."""
-        return {"rate": self.rate, "top": self.top, "even": self.even, **self.given.state}
+        """Rate, scale, format, classes, vocabulary."""
+        return {"rate": self.rate, "top": self.top, "even": self.even, "format": self.format, **self.given.state}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Put back what ``state`` gave."""
         self.rate, self.top, self.even = int(state["rate"]), float(state["top"]), bool(state["even"])
+        self.format = str(state["format"])
         self.given.restore(state)
 
     def views(self) -> Specs:
@@ -192,7 +201,8 @@ class Codec:
         """Floats in −1…1 (or stored uint8) [B, 1, mels, T] → sounds in memory, one at a time."""
         if x.dtype == torch.uint8:
             x = x.float() / 127.5 - 1
-        return [Media(self._wave(grid), f"audio/L16;rate={self.rate}", ".wav") for grid in x[:, 0].float().clamp(-1, 1).cpu()]
+        kind = f"audio/L16;rate={self.rate}", f".{self.format}"
+        return [Media(self._wave(grid), *kind) for grid in x[:, 0].float().clamp(-1, 1).cpu()]
 
     def _wave(self, grid: Tensor) -> np.ndarray:
         """One grid [mels, T] → samples without the silence around them. [N] int16"""
@@ -247,11 +257,6 @@ class Codec:
         mask = torch.zeros((spec.size("mel"), length), dtype=torch.bool)
         mask[:, start:stop] = True
         return mask
-
-
-def rate_of(media: Media) -> int:
-    """Samples a second of a sound in memory, which its type says."""
-    return int(media.mime.partition("rate=")[2])
 
 
 def _seconds(text: str, option: str) -> float:

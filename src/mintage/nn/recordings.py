@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mintage.core.errors import BadItem
+from mintage.core.spec import Media
+from mintage.core.store import content_hash
 from mintage.core.words import say
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ CHANNELS = 16
 HOURS = 5.0
 STREAMED = (0, 0xFFFFFFFF, 0x7FFFFFFF)  # sizes that a program writes which does not know the end yet
 WRITTEN = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".mp3": ("MP3", "MPEG_LAYER_III"), ".ogg": ("OGG", "VORBIS")}
+LOSSY = (".mp3", ".ogg")
 
 Wave = NDArray[np.float32]
 
@@ -85,6 +88,27 @@ def stretch(sound: SoundFile, start: int, count: int) -> Wave:
         raise BadItem(say("it holds values that are not numbers"))
     mixed: Wave = found.mean(1)
     return mixed
+
+
+def samples_of(path: Path) -> tuple[NDArray[np.int16], int]:
+    """A whole file as 16-bit samples, exactly where it is stored as such, and their rate.
+
+    Raises:
+        BadItem: It cannot be read.
+    """
+    with opened(path) as sound:
+        found: NDArray[np.int16] = sound.read(dtype="int16", always_2d=True)[:, 0]
+        return found, sound.samplerate
+
+
+def digest(path: Path) -> str:
+    """Hash of what a file plays."""
+    return content_hash(samples_of(path)[0])
+
+
+def rate_of(media: Media) -> int:
+    """Samples a second of a sound in memory, which its type says."""
+    return int(media.mime.partition("rate=")[2])
 
 
 def encoded(samples: NDArray[np.int16], rate: int, suffix: str = ".wav") -> bytes:

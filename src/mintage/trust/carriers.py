@@ -1,4 +1,4 @@
-"""Where words about a file are kept: PNG text chunks (ISO 15948 §11.3.4), or a sidecar ``NAME.aigc.json``.
+"""Where words about a file are kept: PNG text chunks (ISO 15948 §11.3.4), the tags of sound files, or a sidecar.
 
 Chunks are put in behind the header without touching the picture's own bytes. ASCII goes into ``tEXt``, anything else
 into ``iTXt``. JPEG and WebP are read (XMP) and not written, since nothing here makes them.
@@ -18,6 +18,7 @@ from PIL import Image
 
 from mintage.core.store import write_bytes
 
+TAGGED = (".wav", ".mp3", ".flac", ".ogg")
 HEADER = 33  # signature and IHDR chunk
 
 
@@ -28,6 +29,8 @@ def sidecar(path: Path) -> Path:
 
 def write(path: Path, words: Mapping[str, str]) -> None:
     """Add entries to a file's own; an entry of the same key is replaced."""
+    if path.suffix.lower() in TAGGED:
+        return _tag(path, words)
     if path.suffix.lower() != ".png":
         write_bytes(sidecar(path), json.dumps({**read(path), **words}, ensure_ascii=False, indent=1).encode())
         return
@@ -38,6 +41,8 @@ def write(path: Path, words: Mapping[str, str]) -> None:
 
 def read(path: Path) -> dict[str, str]:
     """All entries of a file, from inside it or beside it; empty where there are none."""
+    if path.suffix.lower() in TAGGED:
+        return {**_beside(path), **_tags(path)}
     if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"):
         with Image.open(path) as picture:
             picture.load()
@@ -55,6 +60,36 @@ def _beside(path: Path) -> dict[str, str]:
     beside = sidecar(path)
     words = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
     return {key: value for key, value in words.items() if isinstance(value, str)}
+
+
+def _tag(path: Path, words: Mapping[str, str]) -> None:
+    """ID3 (WAV, MP3) or Vorbis comments (FLAC, Ogg); what is heard does not change."""
+    import mutagen
+    from mutagen.id3 import TXXX
+
+    file = mutagen.File(path)
+    if file.tags is None:
+        file.add_tags()
+    for key, value in words.items():
+        if hasattr(file.tags, "setall"):
+            file.tags.setall(f"TXXX:{key}", [TXXX(encoding=3, desc=key, text=[value])])  # type: ignore[no-untyped-call]
+        else:
+            file.tags[key] = [value]
+    file.save()
+
+
+def _tags(path: Path) -> dict[str, str]:
+    import mutagen
+
+    try:
+        tags = getattr(mutagen.File(path), "tags", None)
+    except mutagen.MutagenError as error:
+        raise OSError(str(error)) from error
+    if tags is None:
+        return {}
+    if hasattr(tags, "getall"):
+        return {tag.desc: str(tag.text[0]) for tag in tags.getall("TXXX") if tag.text}
+    return {str(key): str(value) for key, value in list(tags)}
 
 
 def _chunks(data: bytes) -> list[bytes]:

@@ -2,9 +2,9 @@
 
 Pictures, and all frames of a clip, get a strip under them, never over them, with ``AI生成`` in our own pixel letters at
 least a twentieth of the short side high; where there is room, ``AI-generated`` follows. Texts get a first line, tunes a text
-event and the names of their tracks. The implicit label is the ``AIGC`` entry with its seven fields; our own reader cuts the
-visible one off again. Provider codes of 27 characters are given to registered organisations only: set yours as
-MINTAGE_PRODUCER.
+event and the names of their tracks, sounds the letters AI in Morse after them (``nn/morse.py``). The implicit label is the
+``AIGC`` entry with its seven fields; our own reader cuts the visible one off again. Provider codes of 27 characters are
+given to registered organisations only: set yours as MINTAGE_PRODUCER.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mintage.core.spec import Media, Sample
-from mintage.nn import midi
+from mintage.nn import midi, morse
+from mintage.nn.recordings import rate_of
 from mintage.trust import carriers
 from mintage.trust.gate import Gate as Base
 
@@ -97,6 +99,8 @@ class Gate(Base):
             return Media(f"{WORDS}\n\n{media.content}", media.mime, media.suffix)
         if media.mime == "audio/midi":
             return Media(midi.write(media.content, WORDS), media.mime, media.suffix)
+        if media.mime.startswith("audio/"):
+            return replace(media, content=morse.signed(media.content, rate_of(media)))
         if not media.mime.startswith(("image/", "video/")):
             return media
         frames = media.content[None] if media.content.ndim < 4 else media.content  # [T, H, W] or [T, H, W, C]

@@ -2,7 +2,7 @@
 
 ``parameters`` is the line that picture tools know (prompt, then ``Steps: …, Seed: …, Model: …``); ``mintage`` is JSON
 with the same, the content's hash, and where in the file the unlabelled content lies; where the encoder loses something,
-also the hash of what the file shows.
+also the hash of what the file shows or plays.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mintage.core.spec import Sample
-from mintage.nn import footage
+from mintage.nn import footage, recordings
 from mintage.trust import carriers
 from mintage.trust.gate import Gate as Base
 from mintage.trust.label import box, name_of
@@ -32,6 +32,8 @@ def described(sample: Sample | None, run: Mapping[str, Any]) -> dict[str, Any]:
         content = sample.media.content
         height, width = content.shape[1:3] if content.ndim == 4 else content.shape[:2]
         made["box"] = box(width, height)
+    if sample.media.mime.startswith("audio/L16"):
+        made["span"] = [len(sample.media.content), recordings.rate_of(sample.media)]
     return made
 
 
@@ -55,4 +57,6 @@ class Gate(Base):
         made = described(sample, run)
         if sample is not None and path.suffix == ".mp4":
             made["shown"] = footage.digest(path)
+        if sample is not None and path.suffix in recordings.LOSSY:
+            made["shown"] = recordings.digest(path)
         carriers.write(path, {"parameters": line(made), "mintage": json.dumps(made, default=str)})

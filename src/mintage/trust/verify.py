@@ -17,7 +17,7 @@ from PIL import Image
 from mintage.core.errors import BadItem
 from mintage.core.store import content_hash
 from mintage.core.words import say
-from mintage.nn import footage, midi
+from mintage.nn import footage, midi, morse, recordings
 from mintage.trust import carriers
 from mintage.trust.label import ALLOWED, FIELDS, WORDS, strip
 
@@ -74,7 +74,7 @@ def _layers(path: Path) -> list[Layer]:
     if "content" in made:
         same = inner is not None and content_hash(inner) == made["content"]
         if "shown" in made:  # the encoder lost something: what it shows is what must not have changed
-            same = footage.digest(path) == made["shown"]
+            same = (recordings if path.suffix.lower() in recordings.SUFFIXES else footage).digest(path) == made["shown"]
         text = say("the content is what was made") if same else say("the content was changed after it was made")
         found.append(Layer("content", "compliant" if same else "noncompliant", text))
     else:
@@ -87,6 +87,8 @@ def _layers(path: Path) -> list[Layer]:
 def _opened(path: Path, made: dict[str, Any]) -> tuple[Any, bool | None]:
     """The content of a file without its visible label, and whether that is there; None where nobody can say."""
     suffix = path.suffix.lower()
+    if suffix in recordings.SUFFIXES:
+        return _sound(recordings.samples_of(path)[0], made)
     if suffix == ".mp4" or (suffix == ".webp" and footage.several(path)):
         return _clip(footage.shown(path), made)
     if suffix in (".png", ".jpg", ".jpeg", ".webp"):
@@ -144,6 +146,17 @@ def _picture(pixels: np.ndarray, made: dict[str, Any]) -> tuple[np.ndarray | Non
     below = pixels[top + height :]
     grey = below if below.ndim == 2 else below[..., 0]
     return np.ascontiguousarray(inner), grey.shape == expected.shape and bool((grey == expected).all())
+
+
+def _sound(samples: np.ndarray, made: dict[str, Any]) -> tuple[np.ndarray | None, bool | None]:
+    """The content without its label, and whether the label is heard after it."""
+    try:
+        length, rate = map(int, made["span"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None, None
+    if not 0 < length <= len(samples) or not recordings.RATES[0] <= rate <= recordings.RATES[1]:
+        return None, False
+    return samples[:length].copy(), morse.begins(samples, rate) >= 0
 
 
 def _clip(frames: np.ndarray, made: dict[str, Any]) -> tuple[np.ndarray | None, bool | None]:
