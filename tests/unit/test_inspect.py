@@ -86,7 +86,7 @@ def bad_files(folder):
         "cut50.png": (png[: len(png) // 2], "cut off"), "cut30.webp": (webp[: len(webp) // 3], ""),
         "header.png": (png[:20], ""), "header.jpg": (jpg[:4], ""), "flip.png": (png[:60] + bytes(60) + png[120:], ""),
         "bomb.png": (png_header(60000, 60000), "40 million"), "wide.png": (png_header(30000, 2), "line"),
-        "clip.gif": (whole.getvalue(), "70 frames"), "icon.png": (b"\x00\x00\x01\x00" + bytes(range(60)), ""),
+        "clip.gif": (whole.getvalue(), "another medium"), "icon.png": (b"\x00\x00\x01\x00" + bytes(range(60)), ""),
         "pickle.png": (b"\x80\x04\x95\x10\x00\x00\x00" + bytes(range(200, 250)) * 4, ""), "pdf.png": (b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n1 0 obj\n" * 9, ""),
         "svg.png": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "text"), "riff.webp": (b"RIFF\x10\0\0\0WEBPVP8 ", ""),
         "pack.rar": (b"Rar!\x1a\x07\x00" * 9, "not read"), "run.exe": (b"MZ" + bytes(99), "not read"),
