@@ -1,5 +1,7 @@
 """Each metric against what it must say: identical sets, no difference, a growing shift, planted copies, a lost mode."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -195,11 +197,15 @@ def test_windows_score_each_token_once(length):
 def test_likelihood_speaks_in_characters_and_bytes():
     x = torch.arange(101) + 5
     extra = {"passages": [likelihood.Passage(x, 0, 50, 100, {})] * 4, "sketch": Uniform()}
-    given = Evidence(TEXT, None, {}, None, None, None, {}, None, Uniform(), Noise("l"), extra)
+    spec = dataclasses.replace(TEXT, channels=("utf-8",))
+    given = Evidence(spec, None, {}, None, None, None, {}, None, Uniform(), Noise("l"), extra)
     found = {score.name: score for score in likelihood.Metric()(given)}
     assert found["bits per byte"].value == pytest.approx(8, rel=1e-5)
     assert found["nats per character"].value == pytest.approx(2 * 8 * 0.693147, rel=1e-5)
-    assert found["nats per character gained over the sketch"].value == pytest.approx(0)
+    assert found[likelihood.GAIN].value == pytest.approx(0)
+    notes = {score.name: score for score in likelihood.Metric()(dataclasses.replace(given, target=TEXT.at(token=9)))}
+    assert notes["nats per token"].value == pytest.approx(found["nats per character"].value)
+    assert notes["nats per event"].value == pytest.approx(8 * 0.693147, rel=1e-5)
 
 
 def test_fisher_and_wilson_agree_with_tables():

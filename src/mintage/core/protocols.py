@@ -36,7 +36,7 @@ class Codec(Protocol):
       ``fills``.
     - ``certain``: that ``augment`` leaves an item as good as real, so that no classifier needs to be asked.
     - ``length``: most tokens of a made thing, where it is longer than what a model is trained on.
-    - ``heard(media, out, names) -> list[Path]``: sound files written beside things that are not sounds, to listen to at once.
+    - ``heard(media) -> list[Media]``: the first things as sounds, written beside them to listen to at once.
     - ``sheet(media) -> Media``: a page of many, written beside them.
     """
 

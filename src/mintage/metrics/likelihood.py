@@ -1,4 +1,4 @@
-"""How well the model predicts what was held out: nats per character and bits per byte of texts, bits per dimension of grids.
+"""How well the model predicts what was held out: by character and byte of texts, by token of other ids, by number of grids.
 
 Texts longer than the context are read in windows that overlap by half, so that every token but the first half-window
 of a text is predicted from at least half a context. The gain over the sketch is taken text by text, which is far
@@ -22,6 +22,8 @@ from mintage.nn.intervals import mean, spread, weights
 ROWS = 16  # windows read at once
 ITEMS = 500  # grids
 GRIDS = 50  # of them read at once
+TEXT = ("utf-8",)  # the channels of ids that spell a text
+GAIN = "nats gained over the sketch"  # per character or token
 LN2 = 0.6931471805599453
 
 
@@ -32,8 +34,8 @@ class Passage:
     Attributes:
         ids: Token ids. [T]
         lead: How many of the first are only context; never more than half of the model's.
-        characters: Characters that the others spell.
-        bytes: Bytes that the others spell.
+        characters: Characters that the others spell; of what is no text, how many they are.
+        bytes: Bytes that the others spell; of what is no text, the events that they say, such as notes.
         cond: What came with the text, rows of one.
     """
 
@@ -79,9 +81,10 @@ def bits(model: Scores, x: Tensor, cond: Cond) -> Tensor:
 
 
 class Metric:
-    """Nats per character and bits per byte on test passages; with the sketch in ``extra``, what was gained over it.
+    """Nats per character and bits per byte on test passages of texts, nats per token and per event of other tokens.
 
-    Bits per dimension on grids, the bytes themselves; a bound where the model has only one.
+    With the sketch in ``extra``, what was gained over it. Bits per dimension on grids,
+    the bytes themselves; a bound where the model has only one.
     """
 
     question = "real"
@@ -108,17 +111,22 @@ class Metric:
         characters = torch.tensor([p.characters for p in passages]).double()
         octets = torch.tensor([p.bytes for p in passages]).double()
         draw = weights(len(passages), evidence.noise.fork("likelihood"))
-        note = say("{n} characters of held-out text", n=int(characters.sum()))
+        text = evidence.target.channels == TEXT
+        read = int(characters.sum())
+        note = say("{n} characters of held-out text", n=read) if text else say("{n} held-out tokens", n=read)
 
         def rate(per: Tensor, unit: float = 1.0, of: Tensor = lost) -> tuple[float, float, float]:
             return spread(float(of.sum() / per.sum() / unit), (draw @ of) / (draw @ per) / unit)
 
         scores = [
-            Score("nats per character", *rate(characters), "lower", note=note),
+            Score("nats per character" if text else "nats per token", *rate(characters), "lower", note=note),
             Score("bits per byte", *rate(octets, LN2), "lower", note=note),
         ]
+        if not text:
+            events = say("{n} held-out events", n=int(octets.sum()))
+            scores[1] = Score("nats per event", *rate(octets), "lower", note=events)
         sketch = evidence.extra.get("sketch")
         if sketch is not None and sketch is not evidence.model:
             gain = rate(characters, of=nats(sketch, passages, context) - lost)
-            scores.append(Score("nats per character gained over the sketch", *gain, "higher", note=note))
+            scores.append(Score(GAIN, *gain, "higher", note=note))
         return scores

@@ -23,7 +23,7 @@ from mintage.core.config import to_json
 from mintage.core.errors import BadItem, UsageError
 from mintage.core.spec import BOS, EOS, MASK, PAD, RESERVED, Item, Media, Spec, Specs
 from mintage.core.words import say
-from mintage.nn import midi, pianoroll, steps, synth
+from mintage.nn import midi, pianoroll, recordings, steps, synth
 from mintage.nn.events import KEYS, PITCHES, Layout
 from mintage.nn.given import Given
 from mintage.nn.noise import Noise
@@ -45,6 +45,7 @@ from mintage.nn.tune import (
     shape,
 )
 from mintage.nn.twins import signature
+from mintage.nn.waves import as_integers
 
 VOICES = 12  # at most; further instruments play with the nearest one
 VARIES = 0.05  # share of tunes that must vary in loudness or tempo for it to be said
@@ -222,19 +223,20 @@ class Codec:
         return torch.where(blank, MASK, ids)
 
     def write(self, media: Sequence[Media], out: Path, names: Sequence[str]) -> list[Path]:
-        """A MIDI file each."""
+        """A MIDI file a tune, a WAV file a sound."""
         out.mkdir(parents=True, exist_ok=True)
-        paths = [out / f"{name}.mid" for name in names]
+        paths = [out / f"{name}{thing.suffix}" for name, thing in zip(names, media, strict=True)]
         for thing, path in zip(media, paths, strict=True):
-            path.write_bytes(thing.content if isinstance(thing.content, bytes) else midi.write(thing.content))
+            if thing.suffix == ".wav":
+                path.write_bytes(recordings.encoded(thing.content, synth.RATE))
+            else:
+                path.write_bytes(thing.content if isinstance(thing.content, bytes) else midi.write(thing.content))
         return paths
 
-    def heard(self, media: Sequence[Media], out: Path, names: Sequence[str]) -> list[Path]:
-        """The first ones as WAV files, to listen to."""
-        paths = [out / f"{name}.wav" for name in names[:HEARD]]
-        for thing, path in zip(media, paths, strict=False):
-            path.write_bytes(synth.wav(synth.render(thing.content)))
-        return paths
+    def heard(self, media: Sequence[Media]) -> list[Media]:
+        """The first ones as sounds, to listen to."""
+        sounds = (as_integers(synth.render(thing.content).mean(1)) for thing in media[:HEARD])
+        return [Media(sound, f"audio/L16;rate={synth.RATE}", ".wav") for sound in sounds]
 
     def look(self, media: Media) -> np.ndarray:
         """Its piano roll. uint8 [H, W, 3]"""
@@ -242,7 +244,7 @@ class Codec:
 
     def play(self, media: Media) -> tuple[str, bytes]:
         """Its first minute as a browser plays it."""
-        return "audio/mpeg", synth.mp3(synth.render(media.content, MINUTE))
+        return "audio/mpeg", recordings.encoded(as_integers(synth.render(media.content, MINUTE)), synth.RATE, ".mp3")
 
     def augment(self, x: Tensor, spec: Spec, noise: Noise) -> Tensor:
         """Each tune in a key drawn as often as the data has it, within the range of every voice. [B, T]"""

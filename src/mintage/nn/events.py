@@ -23,7 +23,6 @@ from mintage.nn.tune import (
     LOUD,
     NUMERATOR,
     PITCH,
-    PLAIN,
     START,
     TEMPO,
     VELOCITY,
@@ -151,8 +150,8 @@ class _Said:
         if token < PLACES:
             self.bar(*METRES[token - BARS])
             return
-        if not self.bars:  # it began in the middle of one
-            self.bar(*PLAIN)
+        if not self.bars:  # it began in the middle of one, of which nobody knows the metre
+            return
         if token >= PITCHES:
             self.waiting.append(token - PITCHES)
         elif token < LASTS:

@@ -112,12 +112,12 @@ def rate_of(media: Media) -> int:
 
 
 def encoded(samples: NDArray[np.int16], rate: int, suffix: str = ".wav") -> bytes:
-    """A whole file in memory."""
+    """A whole file in memory, of samples [N] or of channels beside each other [N, C]."""
     import soundfile
 
     form, kind = WRITTEN[suffix]
     target = io.BytesIO()
-    with soundfile.SoundFile(target, "w", rate, 1, kind, format=form) as sound:
+    with soundfile.SoundFile(target, "w", rate, max(1, samples[:1].size), kind, format=form) as sound:
         for start in range(0, len(samples), rate):  # in parts: the Vorbis encoder takes a long block on its stack
             sound.write(samples[start : start + rate])
     return target.getvalue()

@@ -7,8 +7,6 @@ stereo, and the room is an exponentially fading noise (Moorer 1979). It knows no
 
 from __future__ import annotations
 
-import io
-import wave
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -158,23 +156,3 @@ def _in_room(sound: Wave) -> Wave:
     echo = np.fft.irfft(np.fft.rfft(sound, size, 0) * np.fft.rfft(room, size, 0), size, 0)[: len(sound)]
     mixed: Wave = ((1 - WET) * sound + WET * echo).astype(np.float32)
     return mixed
-
-
-def wav(sound: Wave) -> bytes:
-    """A WAV file of 16 bits."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(sound.shape[1])
-        out.setsampwidth(2)
-        out.setframerate(RATE)
-        out.writeframes(np.rint(sound * 32767).astype("<i2").tobytes())
-    return file.getvalue()
-
-
-def mp3(sound: Wave) -> bytes:
-    """An MP3 file, which every browser plays."""
-    import soundfile
-
-    file = io.BytesIO()
-    soundfile.write(file, sound, RATE, format="MP3", subtype="MPEG_LAYER_III", compression_level=0.6)
-    return file.getvalue()

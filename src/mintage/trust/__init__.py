@@ -8,6 +8,7 @@ anything after it could strip it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product, zip_longest
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -16,6 +17,7 @@ import numpy as np
 
 from mintage.core.protocols import Codec
 from mintage.core.spec import Item, Ruling, Sample
+from mintage.core.store import content_hash
 from mintage.core.words import say
 from mintage.trust import broken, copies, duplicate, label, parameters
 from mintage.trust.gate import ADMITTED, Gate, Some
@@ -93,19 +95,22 @@ def release(
         return kept
     if out is None or codec is None:
         raise ValueError("Files need a folder and a codec.")
-    marked = [sample.media for sample in kept]
+    names, released = [sample.name for sample in kept], list(kept)
+    if hasattr(codec, "heard"):  # the sound of a thing leaves under its name, with a sign of its own
+        sounds = codec.heard([sample.media for sample in kept])
+        released += [replace(s, media=m, content_hash=content_hash(m.content)) for s, m in zip(kept, sounds, strict=False)]
+        names += names[: len(sounds)]
+    marked = [sample.media for sample in released]
     for gate in GATES:
         marked = [gate.mark(media) for media in marked]
-    paths = codec.write(marked, out, [sample.name for sample in kept]) if kept else []
+    paths = codec.write(marked, out, names) if kept else []
     if len(kept) > 1 and hasattr(codec, "sheet"):
         page = codec.sheet([sample.media for sample in kept])
         for gate in GATES:
             page = gate.mark(page)
         paths += codec.write([page], out, ["sheet"])
-    if hasattr(codec, "heard"):
-        paths += codec.heard([sample.media for sample in kept], out, [sample.name for sample in kept])
-    single = len(paths) >= len(kept)  # sheets and what is to listen to come last; one table of many rows is nobody's own
-    for path, sample in zip_longest(paths, kept if single else ()):
+    single = len(paths) >= len(released)  # a sheet comes last; one table of many rows is nobody's own
+    for path, sample in zip_longest(paths, released if single else ()):
         for gate in GATES:
             gate.file(path, sample, {**run, **sample.model} if sample else run)
     return paths, refused

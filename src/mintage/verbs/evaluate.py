@@ -23,6 +23,7 @@ from mintage.core.events import Event, On, ignore
 from mintage.core.spec import Cond, Evidence, Score, Verdict
 from mintage.core.store import write_json
 from mintage.core.words import say
+from mintage.metrics.likelihood import GAIN  # decides "real" for tokens
 from mintage.nn.features import VERSION
 from mintage.nn.intervals import share
 from mintage.verbs.dataset import reopen
@@ -36,11 +37,10 @@ OBEY_SHARE = 0.8  # of how often held-out items are read as what they are
 COPY_P = 1e-3  # one-sided Fisher test of copies against held-out items
 HELD_LEAST = 30  # held-out items below which nothing about "real" can be said
 HELD_SHARE = 0.2  # of all items are held out
-GAIN_WIDTH = 0.1  # nats per character: an interval wider than this proves nothing about texts
+GAIN_WIDTH = 0.1  # nats per character or token: an interval wider than this proves nothing
 HELPS = 0.03  # a doubling of the data that gains this much is worth its while
 HEADLINES = ("kernel distance", "two-sample accuracy")  # decide "real" for grids
-FIRST = ("bits per byte", "nats per character", *HEADLINES, "coverage", "recall", "copies", "copy p-value")
-GAIN = "nats per character gained over the sketch"  # decides it for texts
+FIRST = ("bits per byte", "nats per character", "nats per token", *HEADLINES, "coverage", "recall", "copies", "copy p-value")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mintage.core.machine import Meter
 from mintage.core.spec import Batch, Cond, Evidence, Recipe
-from mintage.metrics.likelihood import Passage, nats
+from mintage.metrics.likelihood import TEXT, Passage, nats
 from mintage.nn.copies import Verbatim
 from mintage.nn.neighbours import Neighbours
 from mintage.nn.noise import Noise
@@ -152,7 +152,7 @@ class Bench:
         return self.loaded.codec.passages(x, self.recipe.target)
 
     def passages(self) -> list[Passage]:
-        """Held-out text in passages with half a context of lead, evenly spread if there is too much of it.
+        """Held-out tokens in passages with half a context of lead, evenly spread if there is too much of it.
 
         Where they lie does not depend on the model; how much it may read before them does, as its context is its own.
         """
@@ -166,10 +166,11 @@ class Bench:
         passages = []
         for i, whole, start in found[::every]:
             lead, stop = min(start, context // 2), start + block
-            text = self.spelled(whole[None, start:stop])[0]
+            said, own = self.spelled(whole[None, start:stop])[0], whole[start:stop]
+            sizes = (len(said), len(said.encode())) if self.recipe.target.channels == TEXT else (len(own), len(said))
             cond = {name: values[i : i + 1] for name, values in part.given.items()}
-            passages.append(Passage(whole[start - lead : stop], lead, len(text), len(text.encode()), cond))
-        return [p for p in passages if p.characters]
+            passages.append(Passage(whole[start - lead : stop], lead, *sizes, cond))
+        return [p for p in passages if p.characters and p.bytes]
 
     def curve(self) -> list[Point]:
         """The learning curve at a quarter, a half and all of the training items; empty with too few."""
@@ -183,7 +184,7 @@ class Bench:
         return [Point(m, float(Neighbours(train[:m]).search(test, 1)[0].mean())) for m in sizes]
 
     def _text_curve(self) -> list[Point]:
-        """Nats per character of the n-gram sketch fitted on the first quarter, half and all of the training tokens."""
+        """Nats per character or token of the n-gram sketch fitted on the first quarter, half and all of the training tokens."""
         passages = self._shared.extra["passages"]
         total, points = self.dataset.tokens, []
         if total < 4_000 or not passages:

@@ -16,7 +16,8 @@ from rich.cells import cell_len
 
 from mintage.core.spec import Score
 from mintage.core.words import say
-from mintage.verbs.evaluate import GAIN, HEADLINES, Line, Report, beats, percent
+from mintage.metrics.likelihood import GAIN
+from mintage.verbs.evaluate import HEADLINES, Line, Report, beats, percent
 from mintage.verbs.plots import number
 
 DECIDE = {
@@ -25,11 +26,12 @@ DECIDE = {
     "its own": ("copies",),
     "obeys": ("read as asked", "caption ranked first of ten", "keeps the asked form"),
 }
+LIKELIHOODS = ("bits per byte", "nats per token")
 COST = "ms per item"
 CHEAPER = 1.5  # times as cheap an item must be before its cost is called lower: timings jitter
 SHARES = {"two-sample accuracy", "recall", "coverage", "copies", *DECIDE["obeys"]}
 COLUMNS = {
-    "real": ("bits per byte", GAIN, *HEADLINES),
+    "real": (*LIKELIHOODS, GAIN, *HEADLINES),
     "varied": ("recall", "coverage"),
     "its own": ("copies",),
     "obeys": DECIDE["obeys"],
@@ -89,7 +91,7 @@ def ahead(a: Report, b: Report, question: str) -> bool:
     pairs = [(a.line(name), b.line(name)) for name in DECIDE[question]]
     signs = [beats(x.made, y.made) for x, y in pairs if x and y]
     if question == "real" and a.line(GAIN) and b.line(GAIN):
-        signs = signs[:1]  # likelihood decides for texts
+        signs = signs[:1]  # likelihood decides for tokens
     return bool(signs) and max(signs) == 1 and min(signs) >= 0
 
 
@@ -125,12 +127,12 @@ def leads(entry: Entry, entries: Sequence[Entry], name: str) -> bool:
     if name == COST:
         return all(cheaper(entry.report, other) for other in others)
     mine, theirs = entry.report.line(name), [line for other in others if (line := other.line(name))]
-    counts = any(name in names for names in DECIDE.values()) or name == "bits per byte"
+    counts = any(name in names for names in DECIDE.values()) or name in LIKELIHOODS
     return bool(mine and theirs and counts) and all(beats(mine.made, line.made) == 1 for line in theirs if mine)
 
 
 def measure(report: Report) -> Line | None:
-    """What stands for "real" in a drawing: for texts what was gained over the sketch, which scores 0."""
+    """What stands for "real" in a drawing: for tokens what was gained over the sketch, which scores 0."""
     gain = report.line(GAIN)
     return Line("real", gain.made, None, Score(GAIN, 0.0, 0.0, 0.0, "higher")) if gain else line_of(report, "real")
 

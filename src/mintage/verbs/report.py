@@ -19,6 +19,7 @@ from PIL import Image
 from mintage.core.spec import Score
 from mintage.core.store import write_bytes
 from mintage.core.words import language, say
+from mintage.metrics.likelihood import GAIN
 from mintage.verbs.evaluate import QUESTIONS, Line, Report, Slice, percent
 from mintage.verbs.exhibit import Exhibit, Thing
 from mintage.verbs.plots import curves, interval, number, ranged
@@ -49,7 +50,17 @@ def hint(name: str) -> str:
         "Fréchet distance": say("Distance of mean and spread; means something only beside the floor."),
         "nats per character": say("How surprised it is by your held-out text; lower is better."),
         "bits per byte": say("The same for any alphabet."),
-        "nats per character gained over the sketch": say("Above 0 it predicts your text better than the sketch."),
+        "nats per token": say("How surprised it is by your held-out items, token by token; lower is better."),
+        "nats per event": say("The same for each note, or whatever one event is, however many tokens say it."),
+        GAIN: say("Above 0 it predicts what was held out better than the sketch, per character or token."),
+        "pitch-class overlap": say("How much of the use of the twelve notes it shares with held-out tunes."),
+        "pitch classes a bar": say("How many of the twelve notes a bar uses."),
+        "interval overlap": say("How much of the steps from note to note it shares with held-out tunes."),
+        "duration overlap": say("How much of the lengths of notes it shares with held-out tunes."),
+        "bar self-similarity": say("How alike a bar is to one of the eight before it."),
+        "tonal distance between voices": say("How far apart two voices are in the space of keys; low is consonant."),
+        "empty bars": say("Share of bars in which a voice is silent."),
+        "well-formed": say("Share that was said without a slip; slips are left out of the file."),
         "precision": say("Share of made items that lie among real ones."),
         "recall": say("Share of your held-out items that it could have made."),
         "density": say("How deep among real items the made ones lie."),
@@ -134,6 +145,7 @@ def glance(report: Report) -> str:
     wanted = [
         ("two-sample accuracy", say("told from real by a classifier; 50 % is guessing"), percent),
         ("bits per byte", say("bits per byte of held-out text"), number),
+        ("nats per token", say("nats per token of what was held out"), number),
         ("coverage", say("of your data covered"), percent),
         ("copies", say("copies of training items"), percent),
         ("read as asked", say("read as asked"), percent),
