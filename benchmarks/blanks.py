@@ -58,7 +58,7 @@ def guesses(loaded: Loaded, x: Tensor, given: dict[str, Tensor], rows: Tensor, p
         cond: Any = loaded.model.given({name: values[part] for name, values in given.items()}, len(part))
         if getattr(loaded.model, "fills", False):
             text[each, at] = MASK
-            logits = loaded.model.net(text, cond)[each, at] + loaded.model.allowed[0]
+            logits = loaded.model.logits(loaded.model.net.states(text, cond)[each, at], text, each, at)
         else:
             logits = loaded.model.net(text[:, :-1], cond)[each, at - 1]
         found.append(logits.argmax(1))

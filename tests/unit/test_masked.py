@@ -120,3 +120,20 @@ def test_slots_are_kept():
         last = found
     assert last.shape == (2, 6)
     assert all(low <= row[t] < high for row in last.tolist() for t, (low, high) in enumerate(ranges))
+
+
+def test_neighbours_tell_a_blank_before_any_step():
+    """Pairs seen three times and more, on both sides; a rare pair leaves no trace."""
+    with Noise("beside").seeded():
+        fresh = masked.Model(TARGET, {}, masked.Config(width=32, layers=1, heads=2, pairs=64))
+    rows = [[BOS, 10, 11, 12, 13, EOS], [BOS, 20, 21, 12, 23, EOS]] * 4 + [[BOS, 10, 30, 12, 13, EOS]]
+    fresh.settle([Batch(torch.tensor([row]), {}, torch.ones(1), torch.tensor([6])) for row in rows])
+    seen = torch.tensor([[BOS, 10, MASK, 12, 13, EOS], [BOS, 20, MASK, 12, 23, EOS], [BOS, MASK, MASK, MASK, MASK, EOS]])
+    places = torch.tensor([2, 2, 2])
+    found = fresh.beside.add(torch.zeros(3, TARGET.vocab), seen, torch.arange(3), places)
+    assert found[:2].argmax(1).tolist() == [11, 21]
+    assert found[2, 11] < found[0, 11], "hidden neighbours tell nothing, the edges of the text a little"
+    assert found[0, 30] == found[2, 30], "seen once beside 10: not kept"
+    again = masked.Model(TARGET, {}, masked.Config(width=32, layers=1, heads=2, pairs=64))
+    again.load_state_dict(fresh.state_dict())
+    assert torch.equal(again.beside.add(torch.zeros(3, TARGET.vocab), seen, torch.arange(3), places), found)

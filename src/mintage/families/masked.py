@@ -1,16 +1,17 @@
 """A bidirectional Transformer that fills in what is hidden, in any order: blanks, ends, whole texts; by class or caption.
 
 The network is ``nn.transformer`` without the direction, trained as an order-agnostic autoregressive model (Uria et al. 2014;
-Hoogeboom et al., 2110.02037): a random share of the tokens, from one to all, is hidden, and each is told from what is left. Where a
-text ends is a choice among the places, made before its tokens. What is not given is unknown, so one model generates, fills
-blanks and continues; a fifth of the training hides a stretch, and a fifth does not know the end. Its likelihood is a lower
-bound. It sees ``context`` tokens at once; longer texts are written piece by piece.
+Hoogeboom et al., 2110.02037): a random share of the tokens, from one to all, is hidden, and each is told from what is left;
+counts of what stands beside what give it the first logits (``nn.beside``). Where a text ends is a choice among the places,
+made before its tokens. What is not given is unknown, so one model generates, fills blanks and continues; a fifth of the
+training hides a stretch, and a fifth does not know the end. Its likelihood is a lower bound. It sees ``context`` tokens at
+once; longer texts are written piece by piece.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from mintage.core.config import Within
 from mintage.core.spec import BOS, EOS, MASK, PAD, Batch, Cond, Phase, Spec, Specs
 from mintage.core.words import say
 from mintage.nn import decode
+from mintage.nn.beside import Beside
 from mintage.nn.conditioned import Conditioned
 from mintage.nn.noise import Chooser, Noise
 from mintage.nn.transformer import Encoder, Shape, sizes
@@ -66,6 +68,7 @@ class Model(Conditioned):
         net = Encoder(target.vocab, config.width, config.layers, config.heads, self.context, config.pairs)
         super().__init__(cond, net, config.dropout)
         self.config = config
+        self.beside = None if target.slots else Beside(target.vocab)
         self.end_head = nn.Parameter(torch.zeros(2, config.width))  # scores a place as the end; the first, as no end in sight
         self.register_buffer("allowed", self._allowed(), persistent=False)
 
@@ -123,9 +126,19 @@ class Model(Conditioned):
         found = x == EOS
         return torch.where(found.any(1), 1 + found.int().argmax(1), 0)
 
-    def _answers(self, hidden: Tensor, x: Tensor, asked: Tensor) -> Tensor:
-        """Log probability of each asked token, 0 elsewhere. [B, T]"""
-        logits = self.net.logits(hidden[asked]) + self._allowed_at(asked.nonzero()[:, 1])
+    def settle(self, batches: Iterable[Batch]) -> None:
+        """Count what stands beside what in the train split; called once, before the first step."""
+        if self.beside is not None:
+            self.beside.fit(batches)
+
+    def logits(self, hidden: Tensor, seen: Tensor, rows: Tensor, places: Tensor) -> Tensor:
+        """What stands at `places` [N] of rows [N] of `seen` [B, T], for states [N, W] of those places. [N, V]"""
+        logits = self.net.logits(hidden) + self._allowed_at(places)
+        return logits if self.beside is None else self.beside.add(logits, seen, rows, places)
+
+    def _answers(self, hidden: Tensor, x: Tensor, seen: Tensor, asked: Tensor) -> Tensor:
+        """Log probability of each asked token of x, of which `seen` is known, 0 elsewhere. [B, T]"""
+        logits = self.logits(hidden[asked], seen, *asked.nonzero().unbind(1))
         return torch.zeros(x.shape, device=x.device).masked_scatter(asked, -F.cross_entropy(logits, x[asked], reduction="none"))
 
     def loss(self, batch: Batch, phase: Phase, progress: float, noise: Noise) -> dict[str, Tensor]:
@@ -136,7 +149,7 @@ class Model(Conditioned):
         unknown = noise.fork("open").mask((b, 1), OPEN) & (not self.target.slots)
         seen = x.masked_fill(asked, MASK).masked_fill(unknown & ~content & (x != BOS), MASK)
         hidden = self.net.states(seen, self.given(batch.cond, b, noise), drops=self.drops(b, noise))
-        nats = -self._answers(hidden, x, asked).sum(1) / asked.sum(1).clamp(min=1)
+        nats = -self._answers(hidden, x, seen, asked).sum(1) / asked.sum(1).clamp(min=1)
         end = -self._ends(hidden, ~unknown | (seen == MASK)).gather(1, self._end(x)[:, None])[:, 0]
         return {"nats": nats, "end": torch.where(unknown[:, 0], end, 0.0)}
 
@@ -153,8 +166,8 @@ class Model(Conditioned):
         for k in range(PASSES):
             share = (k + noise.uniform((b,))) / PASSES
             asked = self._hide(content, share, noise)
-            hidden = self.net.states(known.masked_fill(asked, MASK), given)
-            total += self._answers(hidden, x, asked).sum(1) * n / asked.sum(1).clamp(min=1) / PASSES
+            seen = known.masked_fill(asked, MASK)
+            total += self._answers(self.net.states(seen, given), x, seen, asked).sum(1) * n / asked.sum(1).clamp(min=1) / PASSES
         if self.target.slots:
             return total
         blank = torch.where(x == BOS, x, MASK)
@@ -208,8 +221,9 @@ class Model(Conditioned):
             if not asked.any():
                 continue
             places = asked.int().argsort(dim=1, descending=True, stable=True)[:, :most]
-            hidden = self.net.states(seen, given).gather(1, places[..., None].expand(-1, -1, self.net.width))
-            logits = self.net.logits(hidden) + self._allowed_at(places)
+            each = torch.arange(rows).repeat_interleave(most)
+            hidden = self.net.states(seen, given)[each, places.flatten()]
+            logits = self.logits(hidden, seen, each, places.flatten()).view(rows, most, -1)
             for b, choose in enumerate(choosers):
                 for k in range(int(asked[b].sum())):
                     at = int(places[b, k])

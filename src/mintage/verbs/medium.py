@@ -108,16 +108,16 @@ def _take(source: Source, name: str, reads: Mapping[str, Sequence[Path]], captio
     chosen = set(reads[name])
     beside = {path.with_suffix("") for path in chosen} if name in captioned else set()
     side = {path for path in source.files if name in captioned and (path.with_suffix("") in beside or path.name.lower() in TABLES)}
-    known = {path for paths in reads.values() for path in paths}
+    owner = {path: medium for medium, paths in reads.items() for path in paths}
     for path in source.files:
         if path in chosen or path in side:
             continue
-        if path in known:
-            source.refuse(path, "medium", say("most of the data is of another medium"))
+        if path in owner:
+            source.refuse(path, "medium", say("of another medium ({own}); {taken} was taken", own=owner[path], taken=name))
         else:
             source.refuse(path, "aside", say("files of the kind {suffix} are not read", suffix=path.suffix or path.name))
     for rows in source.rows if not adopts else ():
-        source.refuse(rows.path, "medium", say("most of the data is of another medium"))
+        source.refuse(rows.path, "medium", say("of another medium ({own}); {taken} was taken", own=say("an array"), taken=name))
     splits = stem_splits(sorted(chosen)) if name not in captioned else {}
     for path in sorted(chosen):
         if splits and not splits[path]:
