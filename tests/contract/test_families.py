@@ -20,6 +20,8 @@ TARGETS = {
     "grey": (Spec("grid", (1, 8, 8), ("channel", "height", "width"), ("grey",)), ("class",)),
     "colour": (Spec("grid", (3, 16, 12), ("channel", "height", "width"), ("red", "green", "blue")), ("caption",)),
     "plain": (Spec("grid", (1, 12, 12), ("channel", "height", "width"), ("grey",)), ()),
+    "row": (Spec("grid", (16,), ("feature",), tuple("abcdefghijkllmmm")), ("class",)),
+    "clip": (Spec("grid", (1, 3, 8, 8), ("channel", "time", "height", "width"), ("grey",)), ("class",)),
     "text": (Spec("tokens", (24,), ("token",), vocab=40), ()),
     "poem": (Spec("tokens", (24,), ("token",), vocab=40), ("class",)),
 }
@@ -44,14 +46,17 @@ def specs(name):
 
 
 def data(name, noise, n=32):
-    """Examples with something to learn: a bright corner by class, or a repeating run of ids."""
+    """Examples with something to learn: a bright corner or run of numbers by class, or a repeating run of ids."""
     target, given = TARGETS[name]
     label = noise.integers(0, 3, (n,))
     cond = {"class": label, "caption": noise.integers(0, 30, (n, 6))}
     if target.kind == "grid":
         x = 0.1 * noise.normal((n, *target.shape))
         for b, k in enumerate(label.tolist()):
-            x[b, :, 4 * (k // 2) : 4 + 4 * (k // 2), 4 * (k % 2) : 4 + 4 * (k % 2)] += 0.8
+            if x.ndim == 2:
+                x[b, 4 * k : 4 + 4 * k] += 0.8
+            else:
+                x[b, ..., 4 * (k // 2) : 4 + 4 * (k // 2), 4 * (k % 2) : 4 + 4 * (k % 2)] += 0.8
         x = x.clamp(-1, 1)
     else:
         x = 5 + (torch.arange(24) + 7 * label[:, None]) % 30
@@ -71,7 +76,7 @@ def build(family, name):
     if model_class.refuse(target, cond):
         pytest.skip(f"{family} refuses {name} (checked in its own test)")
     config_class = registry.get("families", family, "Config")
-    small = {"width": 32, "depth": 1, "layers": 1, "dim": 32, "heads": 2}
+    small = {"width": 16 if name == "clip" else 32, "depth": 1, "layers": 1, "dim": 32, "heads": 2}
     fields = {f.name: f for f in dataclasses.fields(config_class)}
     config = config_class(**{k: v for k, v in small.items() if k in fields and isinstance(fields[k].default, int)})
     with Noise("contract").seeded():

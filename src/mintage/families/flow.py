@@ -1,16 +1,16 @@
-"""Flow matching for grids (pictures and whatever is laid out as one), ending in a one-step sampler.
+"""Flow matching for grids (rows of numbers, pictures, clips and whatever is laid out as one), ending in a one-step sampler.
 
 First phase: a U-Net learns the velocity from noise to data (Lipman et al., 2210.02747; Liu et al., 2209.03003) under
 class and caption dropout, so that it can be guided (Ho & Salimans, 2207.12598). Second phase: a copy of its average is
 taught, on pairs of noise and guided samples that the first net makes as it goes, to jump in one evaluation (Luhman &
 Luhman, 2101.02388). Data that lie on the rails -1 and 1 (ink, silence) are met there exactly: a young net's samples are
 stretched a little by the share of such values, all are clipped, and the student is not pulled back from beyond a rail;
-without this, faint shimmer costs more than everything else. It does not know files, media, schedules or precision; grids
-are 2-D.
+without this, faint shimmer costs more than everything else. It does not know files, media, schedules or precision.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +25,7 @@ from mintage.core.config import SHARE, Within
 from mintage.core.errors import UsageError
 from mintage.core.spec import PAD, Batch, Cond, Phase, Spec, Specs
 from mintage.core.words import say
+from mintage.nn.axes import KINDS, patch_of, side_of
 from mintage.nn.condition import without
 from mintage.nn.noise import Noise
 from mintage.nn.unet import UNet
@@ -107,9 +108,11 @@ class Velocity(nn.Module):
         super().__init__()
         channels, *size = target.shape
         self.channels, self.source = channels, cond["source"].shape[0] if "source" in cond else 0
-        inputs = 2 * channels + 1 + self.source
+        self.masks = 1 if size else channels  # of a row each number is known or not
+        inputs = 2 * channels + self.masks + self.source
         shape = config.widths, config.depths, config.attention, config.patch
         self.net = UNet(inputs, channels, size, *shape, EMBEDDING, config.dropout)
+        self.straight = None if size else nn.Linear(EMBEDDING, channels)  # a norm over a row would lose how far it lies
         self.register_buffer("frequencies", torch.logspace(0, 2.3, FREQUENCIES), persistent=False)
         self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING))
         self.null = cond["class"].vocab if "class" in cond else 0
@@ -135,12 +138,13 @@ class Velocity(nn.Module):
         return found
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond, noise: Noise | None = None) -> Tensor:
-        """[B, C, H, W] → the same; ``noise`` only in training."""
+        """[B, C, ...] → the same; ``noise`` only in training."""
         b, _, *size = x.shape
-        shapes = {"known": self.channels, "mask": 1, "source": self.source}
+        shapes = {"known": self.channels, "mask": self.masks, "source": self.source}
         more = [cond[name] if name in cond else x.new_zeros(b, n, *size) for name, n in shapes.items() if n]
-        result: Tensor = self.net(torch.cat([x, *more], 1), self._embed(t, cond), noise)
-        return result
+        embedding = self._embed(t, cond)
+        result: Tensor = self.net(torch.cat([x, *more], 1), embedding, noise)
+        return result if self.straight is None else result + self.straight(F.silu(embedding)) * x
 
 
 class Pool(nn.Module):
@@ -194,6 +198,12 @@ class Pool(nn.Module):
         return {name: row.float() / 127 if row.dtype == torch.int8 else row for name, row in found.items()}
 
 
+def _row(n: int, minutes: float, speed: float) -> tuple[Config, dict[str, Any]]:
+    """Sizes for rows."""
+    config = Config(widths=(256,), depths=(4,), patch=1, dropout=0.05 if n < 5_000 else 0.0, teacher=8, guidance=1.0, stretch=0.0)
+    return config, {"batch": 256, "lr": 0.002, "ema": 0.03, "decay": 0.5}
+
+
 class Model(nn.Module):
     """The velocity net, and the student that jumps."""
 
@@ -206,7 +216,8 @@ class Model(nn.Module):
         super().__init__()
         cell = config.patch * 2 ** (len(config.widths) - 1)
         levels = (*config.widths, *config.depths)
-        if not config.widths or len(config.widths) != len(config.depths) or min(levels) < 1 or cell > min(target.shape[1:]):
+        fits = len(target.shape) == 1 or cell <= side_of(target.shape[1:])
+        if not config.widths or len(config.widths) != len(config.depths) or min(levels) < 1 or not fits:
             raise UsageError(
                 say("-o widths and -o depths: one number above 0 for each level, and no more levels than the size can be halved.")
             )
@@ -215,19 +226,19 @@ class Model(nn.Module):
         self.pool = Pool(max(64, min(config.pool, POOL_BYTES // torch.Size(target.shape).numel())))
         self.register_buffer("rails", torch.zeros(()))  # share of the data's values on -1 or 1
         self.register_buffer("distilled", torch.zeros((), dtype=torch.bool))
-        turn = 1 - config.distil
+        turn, optim = 1 - config.distil, "muon" if len(target.shape) > 1 else "adamw"  # rows are too few numbers for Muon
         self.phases = (
-            Phase("flow", ("net",), stop=turn),
-            *([Phase("jump", ("student",), start=turn, lr=0.5)] if config.distil else []),
+            Phase("flow", ("net",), stop=turn, optim=optim),
+            *([Phase("jump", ("student",), start=turn, optim=optim, lr=0.5)] if config.distil else []),
         )
 
     @staticmethod
     def refuse(target: Spec, cond: Specs) -> str | None:
-        """Grids of two axes beside the channels."""
+        """Rows, pictures and clips."""
         if target.kind != "grid":
             return say("flow needs a grid of numbers, not tokens.")
-        if len(target.shape) != 3:
-            return say("flow works on grids with two axes beside the channels, not {n}.", n=len(target.shape) - 1)
+        if len(target.shape) - 1 not in KINDS:
+            return say("flow works on rows of numbers, pictures and clips, not on grids of {n} axes.", n=len(target.shape))
         return None
 
     @staticmethod
@@ -239,9 +250,10 @@ class Model(nn.Module):
         third of that at 1, while digits' (60 s) at 1 was less than half of that at 1.25 and best unstretched.
         Halving goes on to 8 cells a side, where attention is cheap; it is worth its time from 48 pixels on.
         """
-        side, pixels = min(target.shape[1:]), target.shape[1] * target.shape[2]
-        patch = 1 if side < 16 else 2
-        levels = 2
+        if len(target.shape) == 1:
+            return _row(n, minutes, speed)
+        size = target.shape[1:]
+        side, pixels, patch, levels = side_of(size), math.prod(size), patch_of(size), 2  # pixels of all frames
         while side / (patch * 2 ** (levels - 1)) > 8:
             levels += 1
         plenty = minutes * speed / pixels
@@ -250,7 +262,7 @@ class Model(nn.Module):
         config = Config(
             widths=tuple(width * min(4, 2**i) for i in range(levels)),
             depths=depths,
-            attention=(levels - 1,) if side >= 48 else (),
+            attention=(levels - 1,) if side >= 48 or len(size) == 3 else (),
             patch=patch,
             dropout=0.05 if n < 5_000 else 0.0,
             teacher=12 if plenty > 12 else 4,
@@ -259,7 +271,8 @@ class Model(nn.Module):
             grow=0.1 if plenty > 12 else 0.25,  # a young net wants many quick pairs: 4,000 slow ones cost MNIST fourfold
             distil=0.35 if plenty > 12 else 0.4,
         )
-        return config, {"batch": 128 if pixels <= 32 * 32 else 64, "lr": 0.02, "ema": 0.03, "decay": 0.5}
+        batch = 128 if pixels <= 32 * 32 else 64 if len(size) == 2 else 16
+        return config, {"batch": batch, "lr": 0.02, "ema": 0.03, "decay": 0.5}
 
     def enter(self, phase: Phase, ema: Mapping[str, Tensor]) -> None:
         """The jump starts from the averaged flow, which is also its teacher."""
@@ -281,7 +294,7 @@ class Model(nn.Module):
         z = couple(x, noise.normal(x.shape).to(x.device), batch.cond)
         t = torch.sigmoid(noise.normal((rows,)) - 0.4).to(x.device)
         drop = noise.mask((rows,), DROP).to(x.device)
-        at = t[:, None, None, None]
+        at = t.view(-1, *[1] * (x.ndim - 1))
         v = self.net((1 - at) * z + at * x, t, without(batch.cond, self.net.null, drop), noise)
         return {"velocity": (v - (x - z)).square().flatten(1).mean(1)}
 
@@ -292,7 +305,7 @@ class Model(nn.Module):
         z = self.pool.noise(keys, shape).to(batch.x.device)
         with torch.no_grad():
             *_, made = self._walk(z, cond, self.config.teacher, self.config.guidance)
-        mask = cond.pop("mask", torch.zeros_like(z[:, :1]))
+        mask = cond.pop("mask", torch.zeros_like(z[:, : self.net.masks]))
         made = torch.where(mask > 0, cond.pop("known", z), self._snap(made))
         self.pool.add(keys, {"x": made, "mask": mask, **cond})
         pair = self.pool.draw(rows, noise)

@@ -10,6 +10,7 @@ is known of a grid is pasted over what it makes, not heeded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -22,6 +23,7 @@ from mintage.core.config import Within
 from mintage.core.errors import UsageError
 from mintage.core.spec import Alarm, Batch, Cond, Phase, Spec, Specs
 from mintage.core.words import say
+from mintage.nn.axes import KINDS
 from mintage.nn.condition import Condition
 from mintage.nn.critics import Critic, conv_critic, mlp_critic
 from mintage.nn.diffaugment import augment
@@ -48,7 +50,7 @@ class Config:
     """What a person may set; ``fit`` chooses for the data and the minutes.
 
     Attributes:
-        generator: Network that makes: mlp, dcgan or style.
+        generator: Network that makes: mlp, dcgan or style (of pictures).
         critic: Network that judges: conv or mlp.
         critics: How many critics judge.
         loss: Game they play: r3, wasserstein or classic.
@@ -99,6 +101,10 @@ class Model(nn.Module):
     def __init__(self, target: Spec, cond: Specs, config: Config) -> None:
         """Networks from the specs."""
         super().__init__()
+        if len(target.shape) != 3 and config.generator == "style":
+            raise UsageError(say("-o generator=style makes pictures; choose dcgan or mlp here."))
+        if len(target.shape) == 1 and config.diffaugment != "none":
+            raise UsageError(say("-o diffaugment alters pictures and clips; leave it out for rows of numbers."))
         self.target, self.config = target, config
         shape, latent, width = target.shape, config.latent, config.width
         self.condition = Condition(cond, latent)
@@ -128,11 +134,11 @@ class Model(nn.Module):
 
     @staticmethod
     def refuse(target: Spec, cond: Specs) -> str | None:
-        """Grids of two axes beside the channels."""
+        """Rows, pictures and clips."""
         if target.kind != "grid":
             return say("gan needs a grid of numbers, not tokens.")
-        if len(target.shape) != 3:
-            return say("gan works on grids with two axes beside the channels, not {n}.", n=len(target.shape) - 1)
+        if len(target.shape) - 1 not in KINDS:
+            return say("gan works on rows of numbers, pictures and clips, not on grids of {n} axes.", n=len(target.shape))
         return None
 
     @staticmethod
@@ -142,13 +148,15 @@ class Model(nn.Module):
         The penalty grows with the side: .1 was best of three on digits (8 pixels), where .1 lost MNIST to its critic. Width 48
         in place of 32 on MNIST took fewer steps in 50 s and was far behind, so width waits for minutes.
         """
-        side = (target.shape[1] * target.shape[2]) ** 0.5
+        row, size = len(target.shape) == 1, target.shape[1:]
+        side = 1.0 if row else math.prod(size[-2:]) ** 0.5
         config = Config(
             penalty=round(PENALTY * max(1.0, side / 8), 3),
-            width=64 if minutes * speed > 40 * side**2 and n >= 5_000 else 32,
-            diffaugment="adaptive" if n < 1_000 else "none",
+            width=64 if row or (minutes * speed > 40 * math.prod(size) and n >= 5_000) else 32,
+            diffaugment="adaptive" if n < 1_000 and not row else "none",
         )
-        return config, {"batch": 64, "lr": LR, "ema": 0.03, "decay": 0.5, "clip": 10.0, "weight_decay": 0.0, "repair": 0.0}
+        batch = 256 if row else 64 if len(size) == 2 else 32
+        return config, {"batch": batch, "lr": LR, "ema": 0.03, "decay": 0.5, "clip": 10.0, "weight_decay": 0.0, "repair": 0.0}
 
     def _given(self, cond: Cond, rows: int) -> Tensor:
         """The condition's vector for the generator; no columns where nothing can be asked for."""
@@ -215,7 +223,7 @@ class Model(nn.Module):
     def _slope(self, critic: Critic, x: Tensor, cond: Cond, noise: Noise) -> Tensor:
         """How far the gradient's norm is from 1 between real and made pictures. [B]"""
         rows = len(x) // 2
-        t = noise.uniform((rows, 1, 1, 1)).to(x.device)
+        t = noise.uniform((rows, *[1] * (x.ndim - 1))).to(x.device)
         between = torch.lerp(x[:rows], x[rows:], t).requires_grad_()
         score = critic(between, {name: ids[:rows] for name, ids in cond.items()})
         (slope,) = torch.autograd.grad(score.sum(), between, create_graph=True)

@@ -7,6 +7,7 @@ there the sketch answers as if nothing was asked.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from mintage.nn.ngram import Ngram
 from mintage.nn.noise import Noise
 from mintage.nn.settled import Settled
 
+NUMBERS = 60_000_000  # of grids that are kept: long clips fill memory sooner than ``items`` of them
 PIECE = 512  # tokens; longer documents are cut, so that one long text too has a tenth to choose on
 
 
@@ -31,7 +33,7 @@ class Config:
     """What a person may set.
 
     Attributes:
-        items: Training pictures looked at; more change little.
+        items: Training items of grids looked at, fewer where they are large; more change little.
         components: Principal components at most.
         tokens: Training tokens looked at.
         order: Longest n-gram tried.
@@ -88,13 +90,14 @@ class Model(Settled):
             self._settle_grids(batches)
 
     def _settle_grids(self, batches: Iterable[Batch]) -> None:
+        most = max(1, min(self.config.items, NUMBERS // math.prod(self.target.shape)))
         noise, kept, group, keys = Noise("sketch"), torch.empty(0), torch.empty(0, dtype=torch.int64), torch.empty(0)
         for batch in batches:
             x = batch.x.flatten(1)
             keys = torch.cat([keys, noise.uniform((len(x),))])
             kept = torch.cat([kept, x]) if len(kept) else x
             group = torch.cat([group, self._group(batch.cond, len(x))])
-            best = keys.topk(min(len(keys), self.config.items)).indices  # a uniform draw without knowing how many come
+            best = keys.topk(min(len(keys), most)).indices  # a uniform draw without knowing how many come
             kept, group, keys = kept[best], group[best], keys[best]
         self.components.settle(kept, group)
 

@@ -25,6 +25,7 @@ from mintage.core.errors import UsageError
 from mintage.core.spec import RESERVED, Alarm, Batch, Cond, Phase, Spec, Specs
 from mintage.core.words import say
 from mintage.nn.autoencoder import Coder, Convolutional, Dense, Grids
+from mintage.nn.axes import KINDS
 from mintage.nn.condition import without
 from mintage.nn.decode import Knobs as Words
 from mintage.nn.mixture import Mixture
@@ -103,12 +104,12 @@ def network(target: Spec, cond: Specs, config: Config) -> Any:
     if numbers and (config.spatial not in (0, numbers) or (not config.spatial and config.latent % numbers)):
         sentence = "-o quantise has {n} numbers: choose spatial={n}, or a latent that is a multiple of it."
         raise UsageError(say(sentence, n=numbers))
-    if config.adversarial and len(target.shape) != 3:
+    if config.adversarial and len(target.shape) < 3:
         raise UsageError(say("-o adversarial sharpens pictures; leave it out here."))
     if target.kind == "tokens":
         return Sentence(target, given, config.latent, config.width, config.depth, config.pieces)
     sharp = config.adversarial > 0
-    if config.net == "mlp" or len(target.shape) != 3:
+    if config.net == "mlp":
         return Dense(target, given, config.latent, config.width, config.depth, sharp)
     return Convolutional(target, given, config.latent, config.spatial, config.width, config.depth, sharp)
 
@@ -153,7 +154,7 @@ class Model(nn.Module):
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         dense = config.net == "mlp" and target.kind == "grid"  # Muon costs a perceptron more than it gains
         self.finite = Finite(config.quantise) if config.quantise else None
-        self.critic = Patches(target.shape[0], min(target.shape[1:]), 32) if config.adversarial else None
+        self.critic = Patches(target.shape, 32) if config.adversarial else None
         critic = (Phase("critic", ("critic",), start=CRITIC, optim="adamw", lr=0.05),) if config.adversarial else ()
         self.phases = (Phase("code", ("net",), optim="adamw" if dense else "muon"), *critic)
         self.register_load_state_dict_post_hook(without_scaffold)  # type: ignore[no-untyped-call]
@@ -172,9 +173,11 @@ class Model(nn.Module):
 
     @staticmethod
     def refuse(target: Spec, cond: Specs) -> str | None:
-        """Grids of any axes and texts, conditioned on a class or a caption at most."""
+        """Grids and texts, conditioned on a class or a caption at most."""
         if target.slots:
             return say("vae needs a grid of numbers or a text, not the columns of a table.")
+        if target.kind == "grid" and len(target.shape) - 1 not in KINDS:
+            return say("vae works on rows of numbers, pictures and clips, not on grids of {n} axes.", n=len(target.shape))
         if "source" in cond:
             return say("vae makes things from nothing or by class; it cannot turn one thing into another.")
         return None
@@ -197,14 +200,14 @@ class Model(nn.Module):
         numbers = math.prod(target.shape)
         pixels = math.prod(target.shape[1:])
         plenty = minutes * speed / pixels
-        pictures = len(target.shape) == 3
+        pictures = len(target.shape) > 1
         config = Config(
-            net="conv" if pictures else "mlp",
             adversarial=0.1 if pictures else 0.0,
             latent=16 if numbers < 256 else 32 if numbers < 2048 else 64,
             width=32 if plenty < 12 or minutes * speed < 10_000 else 64,
         )
-        return config, {"batch": 128 if pixels <= 32 * 32 else 64, "lr": 0.02, "ema": 0.03, "decay": 0.5, "repair": 0.0}
+        batch = 128 if pixels <= 32 * 32 else 64 if len(target.shape) == 3 else 16
+        return config, {"batch": batch, "lr": 0.02, "ema": 0.03, "decay": 0.5, "repair": 0.0}
 
     def settle(self, batches: Iterable[Batch]) -> None:
         """Learn the words of the train split's texts; called once, before the first step."""
@@ -224,11 +227,11 @@ class Model(nn.Module):
 
     def _vectors(self, z: Tensor) -> Tensor:
         """A code [B, *code] as the vectors that make tokens, [B, T, C]."""
-        return z.flatten(2).mT if len(self.net.code) == 3 else z.view(len(z), -1, len(self.config.quantise))
+        return z.flatten(2).mT if len(self.net.code) > 1 else z.view(len(z), -1, len(self.config.quantise))
 
     def _joined(self, vectors: Tensor) -> Tensor:
         """What ``_vectors`` took apart."""
-        return (vectors.mT if len(self.net.code) == 3 else vectors).reshape(len(vectors), *self.net.code)
+        return (vectors.mT if len(self.net.code) > 1 else vectors).reshape(len(vectors), *self.net.code)
 
     def loss(self, batch: Batch, phase: Phase, progress: float, noise: Noise) -> dict[str, Tensor]:
         """What is left to tell, and what the code says at its price: nats a number of the example, [B] each."""
@@ -292,7 +295,7 @@ class Model(nn.Module):
         if isinstance(self.net, Grids):
             self.net.counted()
         means = mean.view(-1, *self.net.code)
-        axes = (0, 2, 3) if len(self.net.code) == 3 else (0,)  # on a grid every cell is scaled alike
+        axes = (0, *range(2, means.ndim))  # on a grid every cell is scaled alike
         deviation, middle = torch.std_mean(means, axes, keepdim=True)
         self.scale.keep(mean=middle, deviation=deviation.clamp(min=LEAST_SCALE))
 
@@ -329,14 +332,15 @@ class Model(nn.Module):
 
     @property
     def latent(self) -> Spec:
-        """A code as a grid: on the coarse cells, or all in the channels of one cell; quantised, as tokens."""
+        """A code as a grid: on the coarse cells, or as a row of numbers; quantised, as tokens."""
         if self.finite is not None:
             length = math.prod(self.net.code) // len(self.config.quantise)
             return Spec("tokens", (length,), ("token",), vocab=RESERVED + self.finite.count)
-        return Spec("grid", (*self.net.code, 1, 1)[:3], ("channel", "height", "width"))
+        axes = ("feature",) if len(self.net.code) == 1 else ("channel", *self.target.axes[1:])
+        return Spec("grid", self.net.code, axes)
 
     def encode(self, x: Tensor) -> Tensor:
-        """Examples [B, ...] → the means of their codes at unit scale [B, C, H, W], or tokens [B, T] from RESERVED on."""
+        """Examples [B, ...] → the means of their codes at unit scale [B, *code], or tokens [B, T] from RESERVED on."""
         if isinstance(self.net, Sentence):
             x = begun(x)
         mean, _ = self.net.encode(x, {})

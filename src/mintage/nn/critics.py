@@ -1,7 +1,8 @@
 """Critics: from a grid to features and one number, how real it looks under what was asked for.
 
 The condition enters by projection (Miyato & Koyama, 1802.05637): an inner product of its embedding with the features.
-``ConvCritic`` mirrors the DCGAN-shaped generator, ``MlpCritic`` sees pixels without neighbourhood. Both are built of
+The convolutional one mirrors the DCGAN-shaped generator, on rows, pictures and clips; the perceptron sees no
+neighbourhood. Both are built of
 ``stages`` from the picture's side, so that the first ones can be held still (FreezeD, Mo et al., 2002.10964). They do
 not know objectives.
 """
@@ -11,14 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mintage.core.spec import Cond, Specs
+from mintage.nn.axes import Ladder, channels_last, gather, near, stored_last
 from mintage.nn.condition import Condition
 from mintage.nn.mlp import Mlp
-from mintage.nn.residual import Down, Residual, begin, ladder, leaky, quiet
+from mintage.nn.residual import Down, Residual, begin, leaky, quiet
 
 
 class Critic(nn.Module):
@@ -32,10 +32,9 @@ class Critic(nn.Module):
         self.condition = Condition(cond, features)
         begin(self.head)
         quiet(self.head)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, cond: Cond) -> Tensor:
-        """[B, C, H, W] → [B]"""
+        """[B, C, ...] → [B]"""
         for stage in self.stages:
             x = stage(x)
         x = leaky(x)
@@ -48,34 +47,34 @@ class Critic(nn.Module):
 class Enter(nn.Module):
     """Pixels gathered into channels, then the first convolution."""
 
-    def __init__(self, channels: int, width: int, patch: int, padding: Sequence[int]) -> None:
-        """``padding`` makes height and width fit."""
+    def __init__(self, channels: int, width: int, ladder: Ladder) -> None:
+        """The first step of the ladder."""
         super().__init__()
-        self.patch, self.padding = patch, tuple(padding)
-        self.conv = nn.Conv2d(channels * patch**2, width, 3, padding=1)
+        self.ladder = ladder
+        self.conv = near(len(ladder.size), channels * math.prod(ladder.factors[0]), width)
         begin(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] → [B, width, H / patch, W / patch]"""
-        x = F.pixel_unshuffle(F.pad(x, (0, self.padding[1], 0, self.padding[0])), self.patch)
-        found: Tensor = self.conv(x.contiguous(memory_format=torch.channels_last))
+        found: Tensor = self.conv(channels_last(gather(self.ladder.pad(x), self.ladder.factors[0])))
         return found
 
 
 def conv_critic(shape: Sequence[int], cond: Specs, width: int, depth: int) -> Critic:
     """Blocks and halvings down to a few cells, then one linear layer over all of them."""
     channels, *size = shape
-    patch = 1 if min(size) < 16 else 2
-    levels, grid, padding = ladder(size, patch, 4)
-    widths = [width * min(4, 2**i) for i in range(levels)]
+    ladder = Ladder.down_to(size, 4)
+    widths = [width * min(4, 2**i) for i in range(ladder.levels)]
     stages: list[nn.Module] = []
     for level, w in enumerate(widths):
-        way = Down(widths[level - 1], w) if level else Enter(channels, w, patch, padding)
-        stages.append(nn.Sequential(way, *(Residual(w) for _ in range(depth))))
+        way = Down(widths[level - 1], w, ladder.factors[level]) if level else Enter(channels, w, ladder)
+        stages.append(nn.Sequential(way, *(Residual(w, len(size)) for _ in range(depth))))
     features = 4 * width
-    last = nn.Sequential(nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(widths[-1] * math.prod(grid), features))
+    last = nn.Sequential(nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(widths[-1] * math.prod(ladder.grid), features))
     begin(last)
-    return Critic([*stages, last], features, cond)
+    critic = Critic([*stages, last], features, cond)
+    stored_last(critic, len(size))
+    return critic
 
 
 def mlp_critic(shape: Sequence[int], cond: Specs, width: int) -> Critic:

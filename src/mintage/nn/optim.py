@@ -60,8 +60,8 @@ def orthogonalise(x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 def _wide(x: Tensor, like: nn.Parameter) -> Tensor:
     """See `x`, shaped as the parameter `like`, as a matrix [A, B] with A <= B, without copying if it is laid out as `like`."""
-    if like.ndim == 4 and not like.is_contiguous():  # channels_last; Muon does not mind the order of columns
-        x = x.permute(0, 2, 3, 1)
+    if like.ndim > 3 and not like.is_contiguous():  # channels_last; Muon does not mind the order of columns
+        x = x.movedim(1, -1)
     x = x.reshape(x.shape[0], -1)
     return x if x.shape[0] <= x.shape[1] else x.mT
 

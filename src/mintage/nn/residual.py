@@ -1,18 +1,21 @@
 """Convolutions beside the identity and the ways between resolutions, for networks without normalisation.
 
 The block of R3GAN (Huang et al., 2501.05441) made dense: its last convolution starts at zero (fix-up, Zhang et al.,
-1901.09321), so deep stacks train without any norm. Resolution changes by moving pixels into channels and back (Shi et
-al., 1609.05158), which keeps the work in matrix products. It does not know what the grids mean.
+1901.09321), so deep stacks train without any norm. All are made for rows, pictures and clips alike (``nn.axes``). They do
+not know what the grids mean.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from mintage.nn.axes import across, gather, near, point, scatter
 
 SLOPE = 0.2  # of the leaky rectifier below zero
 
@@ -25,7 +28,7 @@ def leaky(x: Tensor) -> Tensor:
 def begin(module: nn.Module) -> None:
     """He initialisation of every linear and convolutional layer below ``module``; biases keep torch's spread of kinks."""
     for layer in module.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(layer.weight, SLOPE)
 
 
@@ -59,64 +62,47 @@ def rails(x: Tensor) -> Tensor:
 
 
 class Residual(nn.Module):
-    """Two 3 × 3 convolutions beside the identity; a new one does nothing."""
+    """Two convolutions beside the identity; a new one does nothing."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, axes: int) -> None:
         """The width is kept."""
         super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.first, self.second = near(axes, width, width), across(axes, width, width, bias=False)
         begin(self)
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] → the same."""
+        """[B, C, ...] → the same."""
         found: Tensor = x + self.second(leaky(self.first(leaky(x))))
         return found
 
 
 class Down(nn.Module):
-    """Half the resolution: four pixels become channels, then one matrix."""
+    """To a coarser level: neighbours become channels, then one matrix."""
 
-    def __init__(self, fine: int, coarse: int) -> None:
-        """From ``fine`` channels to ``coarse``."""
+    def __init__(self, fine: int, coarse: int, factors: Sequence[int]) -> None:
+        """From ``fine`` channels to ``coarse``, on a grid divided by ``factors``."""
         super().__init__()
-        self.mix = nn.Conv2d(4 * fine, coarse, 1)
+        self.factors = tuple(factors)
+        self.mix = point(len(factors), math.prod(factors) * fine, coarse)
         begin(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, fine, H, W] → [B, coarse, H / 2, W / 2]"""
-        found: Tensor = self.mix(F.pixel_unshuffle(x, 2))
+        """[B, fine, H, W] → [B, coarse, H / 2, W / 2], or what the factors say"""
+        found: Tensor = self.mix(gather(x, self.factors))
         return found
 
 
 class Up(nn.Module):
-    """Twice the resolution: one matrix, then channels become four pixels."""
+    """To a finer level: one matrix, then channels become neighbours."""
 
-    def __init__(self, coarse: int, fine: int) -> None:
-        """From ``coarse`` channels to ``fine``."""
+    def __init__(self, coarse: int, fine: int, factors: Sequence[int]) -> None:
+        """From ``coarse`` channels to ``fine``, on a grid multiplied by ``factors``."""
         super().__init__()
-        self.mix = nn.Conv2d(coarse, 4 * fine, 1)
+        self.factors = tuple(factors)
+        self.mix = point(len(factors), coarse, math.prod(factors) * fine)
         begin(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, coarse, H, W] → [B, fine, 2 H, 2 W]"""
-        return F.pixel_shuffle(self.mix(x), 2)
-
-
-def ladder(size: Sequence[int], patch: int, coarsest: int) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-    """How often a grid is halved, after its pixels were gathered ``patch`` × ``patch``, until ``coarsest`` cells are left.
-
-    Args:
-        size: Height and width.
-        patch: Side of the squares that become channels.
-        coarsest: Cells of the shorter side that the coarsest level has at least.
-
-    Returns:
-        Number of levels, cells of the coarsest level, and the padding that makes the size fit.
-    """
-    levels = 1
-    while min(size) >= coarsest * patch * 2**levels:
-        levels += 1
-    cell = patch * 2 ** (levels - 1)
-    return levels, tuple(-(-length // cell) for length in size), tuple(-length % cell for length in size)
+        """[B, coarse, H, W] → [B, fine, 2 H, 2 W], or what the factors say"""
+        return scatter(self.mix(x), self.factors)

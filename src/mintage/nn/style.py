@@ -3,7 +3,8 @@
 StyleGAN2 (Karras et al., 1912.04958): the code is mapped to a style vector w, each layer scales its input channels by an
 affine view of w and is demodulated, so that layers can take their styles from different codes (style mixing) and w can
 be pulled towards its mean (truncation). Modulation acts on activations and demodulation on outputs, which is the same
-arithmetic as on the weights but leaves one shared convolution for the batch. It does not know objectives.
+arithmetic as on the weights but leaves one shared convolution for the batch. It works on pictures
+alone, and does not know objectives.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mintage.nn.axes import Ladder, near, scatter, stored_last
 from mintage.nn.mlp import Mlp
 from mintage.nn.noise import Noise
 from mintage.nn.optim import mark
-from mintage.nn.residual import begin, ladder, leaky, quiet, rails
+from mintage.nn.residual import begin, leaky, quiet, rails
 
 
 class Modulated(nn.Module):
@@ -55,22 +57,21 @@ class StyleGenerator(nn.Module):
     def __init__(self, shape: Sequence[int], latent: int, given: int, width: int) -> None:
         """``width`` channels at the finest level, twice as many at each coarser one up to four times."""
         super().__init__()
-        channels, *self.size = shape
-        self.patch = 1 if min(self.size) < 16 else 2
-        levels, grid, _ = ladder(self.size, self.patch, 4)
-        widths = [width * min(4, 2**i) for i in reversed(range(levels))]
+        channels, *size = shape
+        self.ladder = Ladder.down_to(size, 4)
+        widths = [width * min(4, 2**i) for i in reversed(range(self.ladder.levels))]
         style = 4 * width
         self.mapping = Mlp([latent + given, style, style])
-        self.start = nn.Parameter(torch.empty(1, widths[0], *grid))
+        self.start = nn.Parameter(torch.empty(1, widths[0], *self.ladder.grid))
         nn.init.normal_(self.start)
         pairs = [(widths[max(0, i - 1)], w, i > 0) for i, w in enumerate(widths)]
         self.convs = nn.ModuleList(conv for a, w, up in pairs for conv in (Modulated(a, w, style, up), Modulated(w, w, style)))
         for layer in self.mapping.layers:
             mark(layer, lr=0.1)  # every layer follows what this one does, so it goes slowly (Karras et al., 1812.04948)
-        self.leave = nn.Conv2d(width, channels * self.patch**2, 3, padding=1)
+        self.leave = near(len(size), width, channels * math.prod(self.ladder.factors[0]))
         begin(self.leave)
         quiet(self.leave)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        stored_last(self, len(size))
 
     @property
     def layers(self) -> int:
@@ -87,8 +88,7 @@ class StyleGenerator(nn.Module):
         x = self.start.expand(len(styles[0]), -1, -1, -1)
         for i, (conv, w) in enumerate(zip(self.convs, styles, strict=True)):
             x = conv(x, w, noise.fork("layer", i))
-        x = F.pixel_shuffle(self.leave(x), self.patch)
-        return rails(x.float())[..., : self.size[0], : self.size[1]]
+        return self.ladder.crop(rails(scatter(self.leave(x), self.ladder.factors[0]).float()))
 
     def forward(self, z: Tensor, given: Tensor, noise: Noise) -> Tensor:
         """[B, L], [B, E] → [B, C, H, W]"""

@@ -49,7 +49,7 @@ class Task:
         """A whole batch keeps a part with probability ``repair``; else nothing is known."""
         if self.target.kind == "tokens" or noise.fork("repair").uniform((1,)).item() >= self.repair:
             return given
-        mask = random_mask(x.shape, noise.fork("mask"))
+        mask = random_mask(x.shape, noise.fork("mask"), self.target.channels)
         return {**given, "known": x * mask, "mask": mask}
 
     def ask(self, given: Cond, knobs: Mapping[str, Any]) -> Cond:
