@@ -24,8 +24,9 @@ class Codec(Protocol):
     sizes, a property), ``options`` (keys of ``-o`` that ``configure(options)`` takes), those of them that only say how files
     are written (``outputs``), flags that it hears of too (``flags``: ``size``), and say that files come with captions beside
     them (``captioned``), that their names begin with their class where that repeats (``named``), that pieces of one file
-    belong to one split (``grouped``), or that a few long contents are split in order (``ordered``). Further abilities that
-    the verbs look for:
+    belong to one split (``grouped``), that a few long contents are split in order (``ordered``), or that ids are coarser than
+    what they stand for, so that ``decode`` also takes ``noise``, a row for each thing (``rough``). Further abilities that the
+    verbs look for:
 
     - ``claims(path) -> bool``, static: which files it takes, where others read the same suffix.
     - ``gather(paths) -> list[Path]``, static: where it is named by hand, folders in place of the files that are one item.
@@ -141,7 +142,7 @@ class Model(Protocol):
     """A family: p(x | cond). A torch Module beside this protocol.
 
     It may name in ``scaffold`` the submodules that only training needs (they stay in checkpoints, not in the model), in
-    ``chunk`` how many rows its sampler always runs with, and its file may define ``Knobs``, the sampler's settings. ``whole``
+    ``chunk`` how many rows its sampler always runs with, in ``halves`` that it samples in the recipe's ``dtype``, and its file may define ``Knobs``, the sampler's settings. ``whole``
     true says that its examples are whole texts: where they are short, a step does not take more of them.
     """
 

@@ -53,6 +53,8 @@ class Model(Writer):
         """Only token streams can be written token by token."""
         if target.kind != "tokens":
             return say("gpt writes tokens, and this data is a grid of {axes}.", axes=" × ".join(target.axes) or "grids")
+        if target.slots:
+            return say("{family} writes from left to right, and the columns of a table have no order.", family="gpt")
         return None
 
     @staticmethod

@@ -1,11 +1,12 @@
-"""A bidirectional Transformer that fills in what is hidden, in any order: blanks, ends, whole texts; by class or caption.
+"""A Transformer that fills in what is hidden, in any order: blanks, ends, whole texts, cells of a row; by class or caption.
 
 The network is ``nn.transformer`` without the direction, trained as an order-agnostic autoregressive model (Uria et al. 2014;
 Hoogeboom et al., 2110.02037): a random share of the tokens, from one to all, is hidden, and each is told from what is left;
 counts of what stands beside what give it the first logits (``nn.beside``). Where a text ends is a choice among the places,
 made before its tokens. What is not given is unknown, so one model generates, fills blanks and continues; a fifth of the
 training hides a stretch, and a fifth does not know the end. Its likelihood is a lower bound. It sees ``context`` tokens at
-once; longer texts are written piece by piece.
+once; longer texts are written piece by piece. The columns of a row have no neighbours: there the network is ``nn.anyorder``,
+which reads what is known in a random order, so that a step teaches every column.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from mintage.core.config import Within
 from mintage.core.spec import BOS, EOS, MASK, PAD, Batch, Cond, Phase, Spec, Specs
 from mintage.core.words import say
 from mintage.nn import decode
+from mintage.nn.anyorder import AnyOrder
 from mintage.nn.beside import Beside
 from mintage.nn.conditioned import Conditioned
 from mintage.nn.noise import Chooser, Noise
@@ -32,6 +34,8 @@ STRETCH = 0.2  # of the training examples hide a stretch, as blanks and continua
 OPEN = 0.2  # of them do not know their end
 PASSES = 8  # readings of a text behind its likelihood
 SILENT = (PAD, BOS, EOS, MASK)  # never the answer to a blank
+ORDERS = 2  # readings of a row behind its likelihood
+ROWS = 2048  # drawn at once: a row costs little, so that a chunk is quick
 
 
 @dataclass(frozen=True)
@@ -55,35 +59,29 @@ class Knobs(decode.Sharpness):
 class Model(Conditioned):
     """p(hidden ids | the others, class, caption)."""
 
-    net: Encoder
-    chunk = 8  # rows filled at once
+    net: Encoder | AnyOrder
+    chunk = 8  # texts filled at once
     fills = True  # MASK in a prompt is a blank
+    halves = True
     phases: tuple[Phase, ...] = (Phase("tokens"),)
     allowed: Tensor
+    beside: Beside | None
 
     def __init__(self, target: Spec, cond: Specs, config: Config) -> None:
-        """The window that it is trained on is the target's length."""
+        """The window that it is trained on is the target's length; slots say that it is the columns of a row."""
         self.target = target if target.shape[0] else target.at(token=128)
         self.context = self.target.shape[0]
+        self.config = config
+        if target.slots:
+            super().__init__(cond, AnyOrder(target.slots, config.width, config.layers, config.heads), config.dropout)
+            self.chunk, self.fills, self.beside = ROWS, False, None
+            return
         net = Encoder(target.vocab, config.width, config.layers, config.heads, self.context, config.pairs)
         super().__init__(cond, net, config.dropout)
-        self.config = config
-        self.beside = None if target.slots else Beside(target.vocab)
+        self.beside = Beside(target.vocab)
         self.end_head = nn.Parameter(torch.zeros(2, config.width))  # scores a place as the end; the first, as no end in sight
-        self.register_buffer("allowed", self._allowed(), persistent=False)
-
-    def _allowed(self) -> Tensor:
-        """What each position may be: added to its logits. [1 or T, V]"""
-        rows = torch.zeros(max(1, len(self.target.slots)), self.target.vocab)
-        rows[:, list(SILENT)] = -math.inf
-        ids = torch.arange(self.target.vocab)
-        for row, (low, high) in zip(rows, self.target.slots, strict=False):
-            row[(ids < low) | (ids >= high)] = -math.inf
-        return rows
-
-    def _allowed_at(self, places: Tensor) -> Tensor:
-        """The rows of `allowed` for places [...]. [..., V]"""
-        return self.allowed[places] if self.target.slots else self.allowed[0]
+        silent = torch.zeros(target.vocab).index_fill(0, torch.tensor(SILENT), -math.inf)
+        self.register_buffer("allowed", silent, persistent=False)  # added to logits [V]
 
     @staticmethod
     def refuse(target: Spec, cond: Specs) -> str | None:
@@ -94,7 +92,16 @@ class Model(Conditioned):
 
     @staticmethod
     def fit(target: Spec, cond: Specs, n: int, minutes: float, speed: float) -> tuple[Config, dict[str, Any]]:
-        """See `nn.transformer.sizes`; half of the tokens are hidden, so twice as many passes make an overfitted model."""
+        """See `nn.transformer.sizes`; half of the tokens are hidden, so twice as many passes make an overfitted model.
+
+        Of rows, few make a small network with more dropout; how many a step takes does not depend on the minutes.
+        """
+        if target.slots:
+            rows = n // len(target.slots)
+            small, few = rows < 2_000, rows < 20_000
+            width, layers, dropout = (64, 2, 0.2) if small else (128, 3, 0.05 if few else 0.0)
+            own = {"batch": min(512, max(32, 1 << (rows // 16).bit_length())), "lr": 0.02, "weight_decay": 0.1, "ema": 0.03}
+            return Config(width, layers, width // 32, dropout=dropout), own | {"warmup": 0.02, "decay": 0.6, "clip": 1.0}
         width, layers, dropout, training = sizes(n, minutes / 2, speed)
         return Config(width, layers, width // 64, dropout=dropout), training
 
@@ -133,8 +140,8 @@ class Model(Conditioned):
 
     def logits(self, hidden: Tensor, seen: Tensor, rows: Tensor, places: Tensor) -> Tensor:
         """What stands at `places` [N] of rows [N] of `seen` [B, T], for states [N, W] of those places. [N, V]"""
-        logits = self.net.logits(hidden) + self._allowed_at(places)
-        return logits if self.beside is None else self.beside.add(logits, seen, rows, places)
+        assert self.beside is not None
+        return self.beside.add(self.net.logits(hidden) + self.allowed, seen, rows, places)
 
     def _answers(self, hidden: Tensor, x: Tensor, seen: Tensor, asked: Tensor) -> Tensor:
         """Log probability of each asked token of x, of which `seen` is known, 0 elsewhere. [B, T]"""
@@ -142,11 +149,14 @@ class Model(Conditioned):
         return torch.zeros(x.shape, device=x.device).masked_scatter(asked, -F.cross_entropy(logits, x[asked], reduction="none"))
 
     def loss(self, batch: Batch, phase: Phase, progress: float, noise: Noise) -> dict[str, Tensor]:
-        """Mean nats a hidden token of each example, and nats of the end where it is not known."""
+        """Mean nats a hidden token of each example, and of a text nats of the end where it is not known."""
         x, b = batch.x, len(batch.x)
+        if isinstance(self.net, AnyOrder):
+            order = noise.fork("order").uniform(x.shape).argsort(1).to(x.device)
+            return {"nats": -self.net(x, order, self.given(batch.cond, b, noise), drops=self.drops(b, noise)).mean(1)}
         content = self._content(x, batch.length)
         asked = self._hide(content, noise.fork("share").uniform((b,)), noise.fork("hide"))
-        unknown = noise.fork("open").mask((b, 1), OPEN) & (not self.target.slots)
+        unknown = noise.fork("open").mask((b, 1), OPEN)
         seen = x.masked_fill(asked, MASK).masked_fill(unknown & ~content & (x != BOS), MASK)
         hidden = self.net.states(seen, self.given(batch.cond, b, noise), drops=self.drops(b, noise))
         nats = -self._answers(hidden, x, seen, asked).sum(1) / asked.sum(1).clamp(min=1)
@@ -157,6 +167,9 @@ class Model(Conditioned):
         """A lower bound of the log probability in nats of each row after its first token, from a few readings. [B]"""
         b, noise = len(batch.x), Noise("bound")
         given = self.given(batch.cond, b)
+        if isinstance(self.net, AnyOrder):
+            orders = [noise.uniform(batch.x.shape).argsort(1) for _ in range(ORDERS)]
+            return torch.stack([self.net(batch.x, order, given).sum(1) for order in orders]).mean(0)
         x = F.pad(batch.x, (0, self.context - batch.x.shape[1]), value=PAD)
         content, end = self._content(x, batch.length), self._end(x)
         n = content.sum(1)
@@ -168,8 +181,6 @@ class Model(Conditioned):
             asked = self._hide(content, share, noise)
             seen = known.masked_fill(asked, MASK)
             total += self._answers(self.net.states(seen, given), x, seen, asked).sum(1) * n / asked.sum(1).clamp(min=1) / PASSES
-        if self.target.slots:
-            return total
         blank = torch.where(x == BOS, x, MASK)
         ends = self._ends(self.net.states(blank, given), blank == MASK)
         later = ends[:, 1:].masked_fill(~beyond, -math.inf).logsumexp(1).logaddexp(ends[:, 0])
@@ -187,8 +198,12 @@ class Model(Conditioned):
     def sample(self, cond: Cond, noise: Noise, knobs: Mapping[str, Any]) -> Iterator[Tensor]:
         """Ids [B, N], piece by piece: the prompt with its blanks filled, or the prompt and what follows it; PAD after the end.
 
-        `known` and `mask` (1 = known) ask for any part of one window instead; MASK in the prompt asks for its blanks alone.
+        `known` and `mask` (1 = known) ask for any part of one window, or of a row, instead; MASK in the prompt asks for its
+        blanks alone.
         """
+        if isinstance(self.net, AnyOrder):
+            yield self._rows(cond, noise, knobs)
+            return
         own = Knobs(**{k: v for k, v in knobs.items() if k in Knobs.__dataclass_fields__ and v is not None})
         rows, span, given = noise.rows, self.context, self.given(cond, noise.rows)
         canvas, first = self._canvas(cond, rows, own.length)
@@ -198,7 +213,7 @@ class Model(Conditioned):
             seen = F.pad(part, (0, span - part.shape[1]), value=MASK)
             place = torch.arange(begin, begin + span)
             ended = (canvas == EOS).any(1).tolist()
-            if not self.target.slots and not all(ended):
+            if not all(ended):
                 ends = self._ends(self.net.states(seen, given), (seen == MASK) & (place >= first)).numpy()
                 for b, choose in enumerate(enders):
                     at = 0 if ended[b] else choose(ends[b], piece)
@@ -207,6 +222,17 @@ class Model(Conditioned):
             self._fill(seen, (seen == MASK) & (place < canvas.shape[1]), given, noise.fork("piece", piece), own)
             canvas[:, begin : begin + span] = seen[:, : part.shape[1]]
             yield canvas[:, : begin + span].clone()
+
+    def _rows(self, cond: Cond, noise: Noise, knobs: Mapping[str, Any]) -> Tensor:
+        """Rows [B, C], each in a random order of its own after what is known of it; in bfloat16 where ``dtype`` says so."""
+        assert isinstance(self.net, AnyOrder)
+        b, columns = noise.rows, self.context
+        known = torch.where(cond["mask"] > 0, cond["known"], 0).expand(b, -1) if "mask" in cond else torch.zeros(b, columns).long()
+        draws = noise.uniform((b, 2 * columns))
+        order = (draws[:, :columns] - (known > 0).float()).argsort(1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=knobs.get("dtype") == "bfloat16"):
+            given, sharp = self.given(cond, b), float(knobs.get("temperature") or 1.0)
+            return self.net.draw(known, order, draws[:, columns:], given, sharp)
 
     def _fill(self, seen: Tensor, wanted: Tensor, given: Tensor | None, noise: Noise, knobs: Knobs) -> None:
         """Draw the wanted places of a window [B, T] in random order, a few of each row at a time."""

@@ -23,6 +23,7 @@ from torch import Tensor
 from mintage.core.errors import BadItem, UsageError
 from mintage.core.spec import BOS, EOS, PAD, RESERVED, Item, Media, Spec, Specs
 from mintage.core.words import say
+from mintage.nn.cells import tabular
 from mintage.nn.given import Given
 from mintage.nn.noise import Noise
 from mintage.nn.reading import read_text
@@ -69,6 +70,11 @@ class Codec:
         self._waiting[path, at] = text  # type: ignore[assignment]
         key = hashlib.blake2b(str(text).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         return Item(key, path, at, dict(given))
+
+    @staticmethod
+    def claims(path: Path) -> bool:
+        """Of delimited files those that are no tables."""
+        return path.suffix.lower() not in (".csv", ".tsv") or not tabular(path)
 
     @staticmethod
     def _rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any] | BadItem]] | None:

@@ -38,7 +38,7 @@ BANDS = tuple(((1 << 11) - 1) << start & (1 << 64) - 1 for start in range(0, 64,
 def twins(fingerprints: np.ndarray, contents: Sequence[Any]) -> np.ndarray:
     """For each item the first item of its cluster of near-duplicates; itself where it is alone. [N] int64"""
     first = np.arange(len(fingerprints))
-    if len(fingerprints) < 2:
+    if len(fingerprints) < 2 or not fingerprints.shape[1]:  # or a medium without near-copies
         return first
     if fingerprints.shape[1] == clips.WIDTH:
         pairs = clips.alike(_close_hashes(fingerprints[:, 8:]), contents)

@@ -106,16 +106,19 @@ class Dataset:
         return self.windows(part, torch.arange(n), torch.zeros(n))[0]
 
     def settling(self, size: int = 512) -> Iterator[Batch]:
-        """The train split once, in order, for closed-form fitting: grids in batches, texts a document at a time."""
+        """The train split once, in order, for closed-form fitting: grids in batches, rows too, texts a document at a time."""
         part = self.parts["train"]
-        if self.target.kind == "tokens":
+        if self.target.kind == "tokens" and not self.target.slots:
             for i, ids in enumerate(self.documents("train")):
                 x = torch.from_numpy(ids.astype(np.int64))[None]
                 yield Batch(x, _at(part.given, torch.tensor([i])), part.weight[i : i + 1], torch.tensor([x.shape[1]]))
             return
         for start in range(0, len(part), size):
             rows = torch.arange(start, min(start + size, len(part)))
-            x = as_model(torch.from_numpy(np.array(part.data[start : start + size])), self.target)
+            if self.target.kind == "grid":
+                x = as_model(torch.from_numpy(np.array(part.data[start : start + size])), self.target)
+            else:
+                x = self.windows(part, rows, torch.zeros(len(rows)))[0]
             yield Batch(x, _at(part.given, rows), part.weight[rows], torch.full((len(rows),), x.shape[-1]))
 
     def held(self, rows: int = 64, size: int = 16) -> Iterator[Batch]:

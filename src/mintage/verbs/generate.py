@@ -131,6 +131,7 @@ def _chunk(loaded: Loaded, model: Any, cond: Cond, seeds: Sequence[int], start: 
     """One constant-size sampler call; the rows past the last sample repeat it and are dropped by the caller."""
     at = torch.arange(start, start + loaded.chunk).clamp(max=len(seeds) - 1)
     own = [seeds[i] for i in at.tolist()]
+    knobs = {"dtype": loaded.recipe.dtype, **knobs} if getattr(model, "halves", False) else knobs
     asked = loaded.task.ask(_rows(cond, at), knobs)
     if longest := getattr(loaded.codec, "length", 0):  # a whole tune is longer than what its model was trained on
         knobs = {"length": longest, **knobs}
@@ -221,8 +222,9 @@ def send_out(
 
 def as_samples(loaded: Loaded, x: Tensor, seeds: Sequence[int], given: Sequence[Mapping[str, str]]) -> list[Sample]:
     """Decoded content with its hash and its story."""
-    target = loaded.recipe.target
-    media = loaded.codec.decode(x, target)
+    target, codec = loaded.recipe.target, loaded.codec
+    rough = {"noise": Noise.rows_of(seeds).fork("rough")} if getattr(codec, "rough", False) else {}
+    media = codec.decode(x, target, **rough)
     made = [Sample(m, seed, content_hash(m.content), dict(g)) for m, seed, g in zip(media, seeds, given, strict=True)]
     if target.kind == "grid":
         return [replace(sample, grid=row) for sample, row in zip(made, x, strict=True)]

@@ -34,7 +34,11 @@ SPLITS = {
 }  # fmt: skip
 ARRAYS = (".npy", ".npz", ".gz", ".ubyte", "-ubyte")  # endings
 ASIDE = ("readme", "license", "licence", "copying", "notice", "thumbs.db", "desktop.ini", "__macosx")
-SAMPLES = ("digits", "code")
+SAMPLES = ("digits", "code", "wine")
+WINE = (
+    "alcohol", "malic_acid", "ash", "alcalinity_of_ash", "magnesium", "total_phenols", "flavanoids", "nonflavanoid_phenols",
+    "proanthocyanins", "color_intensity", "hue", "od280_od315", "proline", "grower",
+)  # fmt: skip
 MEMBERS, RATIO, QUOTA = 10_000, 100, 8 << 30
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
@@ -77,7 +81,7 @@ def find(data: str, cache: Path) -> Source:
     """
     path = Path(data).expanduser()
     if data in SAMPLES and not path.exists():
-        return _digits() if data == "digits" else _code()
+        return _wine(cache) if data == "wine" else _digits() if data == "digits" else _code()
     if not path.exists():
         known = ", ".join(SAMPLES)
         raise DataError(say("There is no {data}; give a folder, a file, or one of the samples {known}.", data=data, known=known))
@@ -288,3 +292,19 @@ def _code() -> Source:
     """The standard library's own modules, as text."""
     root = Path(sysconfig.get_path("stdlib"))
     return Source(root, files=sorted(path for path in root.glob("*.py") if path.stat().st_size), plain=True)
+
+
+def _wine(cache: Path) -> Source:
+    """178 Italian wines of three growers (Forina et al. 1988), from scikit-learn's own file, with the names of its columns."""
+    package = importlib.util.find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise DataError(say("The sample wine comes with scikit-learn, which is not installed; install scikit-learn."))
+    rows = (Path(package.origin).parent / "datasets" / "data" / "wine_data.csv").read_text("utf-8").split("\n", 1)[1]
+    path = cache / "samples" / "wine.csv"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(",".join(WINE) + "\n" + rows, "utf-8")
+    except OSError:
+        path = Path(tempfile.mkdtemp(prefix="mintage-")) / "wine.csv"
+        path.write_text(",".join(WINE) + "\n" + rows, "utf-8")
+    return Source(path.parent, files=[path])

@@ -1,0 +1,409 @@
+"""Tables: one row is one item; numbers, categories, dates, ids, and missing cells, from .csv, .tsv and .parquet.
+
+The canonical form of a row is two lines of JSON: what its table is (format, columns, types), and its cells as text. Equal
+rows are legitimate, so an item's id holds its place. What the columns are is learned by ``nn.schema``. Two views: ids, a
+place for each column that is learned, and a grid of one axis, a rank for each number and one place for each category. It
+does not know rules between columns, nor order between rows: a series in time is a heap of rows to it.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mintage.core.errors import BadItem, UsageError
+from mintage.core.registry import unknown
+from mintage.core.spec import RESERVED, Item, Media, Spec, Specs
+from mintage.core.words import say
+from mintage.nn.cells import has_header, rows_of, tabular
+from mintage.nn.noise import Noise
+from mintage.nn.reading import read_text
+from mintage.nn.schema import KINDS, Column, infer
+
+BYTES, CELLS = 1 << 30, 50_000_000  # larger tables are refused before they are read
+COLUMNS = 1000
+SHOWN = 24  # columns told one by one
+
+
+class Codec:
+    """Tables ↔ ids and ranks."""
+
+    suffixes = (".csv", ".tsv", ".parquet")
+    mime = "text/csv"
+    family, pipeline, unit = "masked", "tabular-classification", "columns"
+    options = ("columns",)
+    rough = True  # decode takes noise: where in its bin a number lies
+
+    def __init__(self) -> None:
+        self.columns: tuple[Column, ...] = ()
+        self.head: dict[str, Any] = {"format": "csv", "delimiter": ","}
+        self._kinds: dict[str, str] = {}
+        self._waiting: dict[tuple[Path, int], str | BadItem] = {}  # listed by ``items`` and not yet read
+        self._first: tuple[list[str], str] | None = None  # columns of the first file, and its name
+
+    def configure(self, options: Mapping[str, str]) -> None:
+        """``-o columns=age:integer,zip:category``: kinds that a person fixed."""
+        for pair in filter(None, options.get("columns", "").split(",")):
+            name, colon, kind = pair.rpartition(":")
+            if not colon:
+                raise UsageError(say("-o columns={pair}: write NAME:KIND, joined by commas.", pair=pair))
+            if kind not in KINDS:
+                raise UsageError(unknown(f"-o columns={name}:", kind, KINDS))
+            self._kinds[name] = kind
+
+    @staticmethod
+    def claims(path: Path) -> bool:
+        """Several columns and no long texts."""
+        return path.suffix.lower() == ".parquet" or tabular(path)
+
+    def items(self, path: Path) -> Iterable[Item]:
+        """The rows of one file."""
+        if path.stat().st_size > BYTES:
+            raise BadItem(say("it has {mb} MB, and the limit is {most}", mb=path.stat().st_size >> 20, most=BYTES >> 20))
+        head, rows = _parquet(path) if path.suffix.lower() == ".parquet" else _delimited(path)
+        names = head["columns"]
+        if len(names) * len(rows) > CELLS or len(names) > COLUMNS:
+            raise BadItem(say("it has {n} columns and {rows} rows, which is too many", n=len(names), rows=len(rows)))
+        self._first = self._first or (names, path.name)
+        if sorted(names) != sorted(self._first[0]):
+            raise BadItem(say("its columns are not those of {other}", other=self._first[1]))
+        start, key = json.dumps(head, ensure_ascii=False, separators=(",", ":")), path.name.encode()
+        for at, row in enumerate(rows):
+            body = f"{start}\n{json.dumps(row, ensure_ascii=False, separators=(',', ':'))}"
+            if len(row) != len(names):
+                error = BadItem(say("row {n} has {cells} cells, and there are {columns} columns", n=at + 1, cells=len(row), columns=len(names)))  # fmt: skip
+                self._waiting[path, at] = error
+            else:
+                self._waiting[path, at] = body
+            own = hashlib.blake2b(f"{at}\n{body}".encode("utf-8", "surrogatepass"), digest_size=16, key=key[:64])
+            yield Item(own.hexdigest(), path, at)
+
+    def read(self, item: Item) -> str:
+        """One row: what its table is, and its cells."""
+        row = self._waiting.pop((item.path, item.at), None)
+        if row is None:
+            found = {listed.at: self._waiting.pop((listed.path, listed.at)) for listed in self.items(item.path)}
+            row = found.get(item.at, BadItem(say("row {n} is not there", n=item.at + 1)))
+        if isinstance(row, BadItem):
+            raise row
+        return row
+
+    def fit(self, contents: Sequence[str], given: Sequence[Mapping[str, str]] = ()) -> None:
+        """What the columns are."""
+        pairs = [contents[i].split("\n", 1) for i in range(len(contents))]
+        start = Counter(head for head, _ in pairs).most_common(1)[0][0]
+        self.head = json.loads(start)
+        table = self._aligned(pairs)
+        for name in self._kinds:
+            if name not in self.head["columns"]:
+                raise UsageError(unknown("-o columns=", name, self.head["columns"]))
+        names = self.head["columns"]
+        self.columns = tuple(infer(name, cells, self._kinds.get(name, "")) for name, cells in zip(names, table, strict=True))
+
+    def _aligned(self, pairs: Sequence[Sequence[str]]) -> list[list[str | None]]:
+        """The cells of rows by column, in the order of this codec's columns, whatever the order of theirs. [C][N]"""
+        names, orders = self.head["columns"], dict[str, list[int]]()
+        rows = []
+        for head, body in pairs:
+            if head not in orders:
+                own = json.loads(head)["columns"]
+                orders[head] = [own.index(name) if name in own else len(own) for name in names]
+            cells = [*json.loads(body), None]
+            rows.append([cells[k] for k in orders[head]])
+        return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in names]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Format and columns."""
+        return {"head": self.head, "schema": [column.state for column in self.columns]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put back what ``state`` gave."""
+        self.head = dict(state["head"])
+        self.columns = tuple(Column.restore(column) for column in state["schema"])
+
+    def guesses(self, contents: Sequence[str]) -> list[tuple[str, str, str, str]]:
+        """What the columns are taken for."""
+        self.fit(contents)
+        rows = [(column.name, _told(column), _why(column), f"-o columns={column.name}:KIND") for column in self.columns]
+        kinds = Counter(column.kind for column in self.columns)
+        if len(rows) > SHOWN:
+            told = ", ".join(f"{n} {say(kind)}" for kind, n in kinds.most_common())
+            rows = [(say("columns"), told, say("by their cells"), "-o columns=NAME:KIND")]
+        return rows
+
+    @property
+    def learned(self) -> list[Column]:
+        """The columns that a model sees."""
+        return [column for column in self.columns if column.learned]
+
+    def views(self) -> Specs:
+        """Ids, a place a column; and a grid of ranks and places of categories."""
+        names = tuple(column.name for column in self.learned)
+        ends = np.cumsum([RESERVED, *map(len, self.learned)]).tolist()
+        slots = tuple(zip(ends[:-1], ends[1:], strict=True))
+        width = sum(_width(column) for column in self.learned)
+        return {
+            "tokens": Spec("tokens", (len(names),), ("column",), names, ends[-1], slots=slots),
+            "grid": Spec("grid", (width,), ("feature",)),
+        }
+
+    def conditions(self) -> Specs:
+        """Nothing apart from the columns."""
+        return {}
+
+    def encode_caption(self, texts: Sequence[str], spec: Spec) -> Tensor:
+        """Rows have no captions. [B, 0]"""
+        return torch.zeros((len(texts), 0), dtype=torch.int64)
+
+    def encode(self, contents: Sequence[str], spec: Spec) -> Tensor:
+        """Rows → ids [B, C] int32, or ranks and places of categories [B, F] float32."""
+        table = self._aligned([content.split("\n", 1) for content in contents])
+        pairs = [(column, cells) for column, cells in zip(self.columns, table, strict=True) if column.learned]
+        if spec.kind == "grid":
+            parts = [_ranks(column, cells) if column.ordered else _places(column, column.ids(cells)) for column, cells in pairs]
+            return torch.from_numpy(np.concatenate(parts, 1).astype(np.float32))
+        ids = [column.ids(cells) + low for (column, cells), (low, _) in zip(pairs, spec.slots, strict=True)]
+        return torch.from_numpy(np.stack(ids, 1).astype(np.int32))
+
+    def ids(self, x: Tensor, spec: Spec) -> Tensor:
+        """Content of either view as ids. [B, C] int64"""
+        if spec.kind == "tokens":
+            return x.long()
+        rows, slots = [], self.views()["tokens"].slots
+        for (low, _), column, part in zip(slots, self.learned, self._parts(x), strict=True):
+            if column.numbers is None:
+                own = part.argmax(1)
+            else:
+                own = column.numbers.bins_at(_position(part)) + column.gaps
+                own = np.where(part[:, -1] > 0, 0, own) if column.gaps else own
+            rows.append(own + low)
+        return torch.from_numpy(np.stack(rows, 1)).long()
+
+    def _parts(self, x: Tensor) -> Iterator[np.ndarray]:
+        """The features of each column. [B, width]"""
+        values, at = x.float().cpu().numpy(), 0
+        for column in self.learned:
+            yield values[:, at : at + _width(column)]
+            at += _width(column)
+
+    def decode(self, x: Tensor, spec: Spec, noise: Noise | None = None) -> list[Media]:
+        """Ids or ranks → rows; of ids, ``noise`` says where in its bin each number lies (without it, in the middle)."""
+        n, learned = len(x), self.learned
+        made: dict[str, list[str | None]] = {}
+        if spec.kind == "grid":
+            for column, part in zip(learned, self._parts(x), strict=True):
+                made[column.name] = _from_grid(column, part)
+        else:
+            fractions = noise.uniform((n, len(learned))).double().numpy() if noise and n else np.full((n, len(learned)), 0.5)
+            ids = x.cpu().numpy().astype(np.int64)
+            for k, (column, (low, _)) in enumerate(zip(learned, spec.slots, strict=True)):
+                made[column.name] = column.cells((ids[:, k] - low).clip(0, len(column) - 1), fractions[:, k])
+        table = [made.get(column.name, [None] * n) for column in self.columns]
+        start = json.dumps(self.head, ensure_ascii=False, separators=(",", ":"))
+        rows = zip(*table, strict=True) if n else ()
+        return [Media(f"{start}\n{json.dumps(row, ensure_ascii=False, separators=(',', ':'))}", self.mime, self.suffix) for row in rows]
+
+    @property
+    def suffix(self) -> str:
+        """Of the data's own format."""
+        return {"parquet": ".parquet", "tsv": ".tsv"}.get(self.head["format"], ".csv")
+
+    def rows(self, media: Sequence[Media], seeds: Sequence[int]) -> list[list[str | None]]:
+        """Cells by column, ids and constants made, in the words of the data. [C][N]"""
+        table = self._aligned([str(thing.content).split("\n", 1) for thing in media])
+        for k, column in enumerate(self.columns):
+            if column.kind in ("id", "constant"):
+                table[k] = list(column.make(seeds))
+        return table
+
+    def write(self, media: Sequence[Media], out: Path, names: Sequence[str]) -> list[Path]:
+        """One table in the data's own format, with its columns in their order; ids are made from the samples' seeds."""
+        out.mkdir(parents=True, exist_ok=True)
+        table = self.rows(media, [_seed(name, i) for i, name in enumerate(names)])
+        kept = [(column, cells) for column, cells in zip(self.columns, table, strict=True) if column.kind != "leave"]
+        path = out / f"{names[0]}-{len(media)}-rows-AI{self.suffix}"
+        if self.suffix == ".parquet":
+            _write_parquet(path, kept, self.head["schema"])
+            return [path]
+        text = io.StringIO()
+        writer = csv.writer(text, delimiter=self.head["delimiter"], lineterminator="\n")
+        if self.head.get("header", True):
+            writer.writerow([column.name for column, _ in kept])
+        blanks = [column.missing or "" for column, _ in kept]
+        columns = [[blank if c is None else c for c in cells] for blank, (_, cells) in zip(blanks, kept, strict=True)]
+        writer.writerows(zip(*columns, strict=True))
+        path.write_bytes(text.getvalue().encode("utf-8", "replace"))
+        return [path]
+
+    def passages(self, x: Tensor, spec: Spec) -> list[str]:
+        """A row as one word of its ids: it is copied where all columns fall where one training row's do."""
+        return [" ".join(map(str, row)) for row in self.ids(x, spec).tolist()]
+
+    def augment(self, x: Tensor, spec: Spec, noise: Noise) -> Tensor:
+        """No other row is as good as a real one. [B, ...]"""
+        return x
+
+    def fingerprint(self, contents: Sequence[str]) -> np.ndarray:
+        """Rows have no near-copies: equal ones are legitimate. [N, 0] uint8"""
+        return np.zeros((len(contents), 0), np.uint8)
+
+    def select(self, what: str, spec: Spec) -> Tensor:
+        """Names of columns, joined by commas → True on them. [C] bool"""
+        names = [column.name for column in self.learned]
+        wanted = [name.strip() for name in what.split(",")]
+        for name in wanted:
+            if name not in names:
+                raise UsageError(unknown(say("column"), name, names))
+        return torch.tensor([name in wanted for name in names])
+
+
+def _seed(name: str, position: int) -> int:
+    digits = name.removeprefix("seed").partition("-")[0]
+    return int(digits) if digits.isdecimal() else position
+
+
+def _width(column: Column) -> int:
+    return 1 + column.gaps if column.ordered else len(column)
+
+
+def _ranks(column: Column, cells: Sequence[str | None]) -> np.ndarray:
+    """Rank of each number in −1…1, and where cells can be missing whether they are. [N, 1 or 2]"""
+    place = column.positions(cells)
+    missing = np.isnan(place)
+    rank = np.where(missing, 0.0, 2 * place - 1)
+    return np.stack([rank, np.where(missing, 1.0, -1.0)][: 1 + column.gaps], 1)
+
+
+def _places(column: Column, ids: np.ndarray) -> np.ndarray:
+    """1 at the category, −1 elsewhere. [N, len(column)]"""
+    return np.where(ids[:, None] == np.arange(len(column)), 1.0, -1.0)
+
+
+def _position(part: np.ndarray) -> np.ndarray:
+    return (part[:, 0].astype(np.float64).clip(-1, 1) + 1) / 2
+
+
+def _from_grid(column: Column, part: np.ndarray) -> list[str | None]:
+    if column.numbers is None:
+        return column.cells(part.argmax(1), np.zeros(len(part)))
+    known = part[:, -1] <= 0 if column.gaps else np.ones(len(part), bool)
+    return column.written(column.numbers.at(_position(part)), known)
+
+
+def _told(column: Column) -> str:
+    """A column in a few words."""
+    more = say("{kind}, some missing", kind=say(column.kind)) if column.gaps else say(column.kind)
+    if column.numbers is not None:
+        ends = column.written(np.array([column.numbers.low[0], column.numbers.high[-1]]), np.ones(2, bool))
+        return f"{more}: {ends[0]} … {ends[1]}"
+    if column.kind == "category":
+        return f"{more}: {', '.join(column.names[:4])}" + (f" … ({len(column.names)})" if len(column.names) > 4 else "")
+    return more
+
+
+def _why(column: Column) -> str:
+    if column.kind == "id":
+        return say("nearly all different; new ones are made")
+    if column.kind == "constant":
+        return say("always the same")
+    if column.numbers is not None:
+        return say("{n} ids", n=len(column))
+    return say("not made") if column.kind == "leave" else say("its values repeat")
+
+
+def _delimited(path: Path) -> tuple[dict[str, Any], list[list[str]]]:
+    """What a delimited file is, and its rows."""
+    rows, mark = rows_of(read_text(path.read_bytes()), path.suffix.lower())
+    header = has_header(rows)
+    width = len(rows[0]) if rows else 0
+    names = rows[0] if header else [f"column{k + 1}" for k in range(width)]
+    if len(rows) < 1 + header or width < 1:
+        raise BadItem(say("it has no rows"))
+    form = "tsv" if path.suffix.lower() == ".tsv" else "csv"
+    return {"format": form, "delimiter": mark, "header": header, "columns": _distinct(names)}, rows[header:]
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names, numbered where they repeat or are empty."""
+    found: list[str] = []
+    for k, name in enumerate(names):
+        own = name or f"column{k + 1}"
+        found.append(own if own not in found else f"{own}.{k + 1}")
+    return found
+
+
+def _parquet(path: Path) -> tuple[dict[str, Any], list[list[str | None]]]:
+    """What a Parquet file is, and its rows with every cell as text."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        file = parquet.ParquetFile(path, memory_map=False)
+        claimed = file.metadata.num_rows * max(1, file.metadata.num_columns)
+        size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+        if claimed > CELLS or size > BYTES:
+            raise BadItem(say("it claims {rows} rows and {mb} MB, which is too many", rows=file.metadata.num_rows, mb=size >> 20))
+        nested = next((field.name for field in file.schema_arrow if pa.types.is_nested(field.type)), "")
+        if nested:
+            raise BadItem(say("its column {name} holds lists and not single values", name=nested))
+        table = file.read()
+    except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
+        raise BadItem(say("it cannot be read as Parquet ({reason})", reason=str(error).split("\n")[0][:200])) from None
+    columns = [_as_text(table.column(k)) for k in range(table.num_columns)]
+    if not columns or not table.num_rows:
+        raise BadItem(say("it has no rows"))
+    schema = base64.b64encode(table.schema.remove_metadata().serialize().to_pybytes()).decode()
+    head = {"format": "parquet", "columns": _distinct(table.column_names), "schema": schema}
+    return head, [list(row) for row in zip(*columns, strict=True)]
+
+
+def _as_text(column: Any) -> list[str | None]:
+    """The cells of an Arrow column as text; NaN is missing."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        moments = column.cast(pa.timestamp("us")).to_pylist()
+        day = pa.types.is_date(kind)
+        form = "%Y-%m-%d" if day else "%Y-%m-%d %H:%M:%S.%f" if any(m and m.microsecond for m in moments) else "%Y-%m-%d %H:%M:%S"
+        return [None if m is None else m.strftime(form) for m in moments]
+    return [None if cell is None or cell != cell else str(cell) for cell in column.to_pylist()]
+
+
+def _write_parquet(path: Path, columns: Sequence[tuple[Column, Sequence[str | None]]], schema: str) -> None:
+    """Columns with the types that they came in."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    types = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(schema)))
+    arrays = {}
+    for column, cells in columns:
+        text = pa.array([None if cell is None or cell == column.missing else cell for cell in cells], pa.string())
+        arrays[column.name] = _as_type(text, types.field(column.name).type)
+    parquet.write_table(pa.table(arrays), path)
+
+
+def _as_type(text: Any, kind: Any) -> Any:
+    """An Arrow array of texts as another type."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if pa.types.is_dictionary(kind):
+        return _as_type(text, kind.value_type).dictionary_encode().cast(kind)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return text.cast(pa.timestamp("us")).cast(pa.timestamp("us", getattr(kind, "tz", None)) if pa.types.is_timestamp(kind) else pa.timestamp("us")).cast(kind, safe=False)
+    if pa.types.is_boolean(kind):
+        return compute.equal(text, "True")
+    return text if pa.types.is_string(kind) else (text.cast(pa.float64()) if pa.types.is_floating(kind) else text).cast(kind, safe=False)

@@ -1,0 +1,96 @@
+"""Rows of cells out of delimited text (RFC 4180 and its looser relatives): which delimiter, is there a header, is it a table at all.
+
+Quotes, doubled quotes and line ends inside cells are those of Python's csv module. It does not know what a column means.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from mintage.core.errors import BadItem
+from mintage.core.words import say
+from mintage.nn.reading import read_text
+
+DELIMITERS = ",;\t|"
+PEEK = 1 << 16  # bytes of a file that say what it is
+SEEN = 200  # rows that say it
+LONG, WORDY, NAMED, WIDE = 80, 6, 12, 15  # a column holds texts from so many characters, or words, on average; fewer by its name
+TEXTS = ("text", "content", "body", "document", "sentence", "message", "story", "poem", "lyrics", "caption", "file_name")
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-", "nil", "missing"})
+
+
+def is_number(cell: str) -> bool:
+    """Written as a number, and not as a code with leading zeros."""
+    return bool(NUMBER.fullmatch(cell)) and not re.match(r"[-+]?0\d", cell)
+
+
+def delimiter_of(text: str, suffix: str) -> str:
+    """The delimiter that cuts the first lines into equally many cells, the most of them."""
+    if suffix == ".tsv":
+        return "\t"
+    lines = [line for line in text.split("\n", 20)[:20] if line.strip()]
+    counts = {mark: [line.count(mark) for line in lines] for mark in DELIMITERS}
+    return max(DELIMITERS, key=lambda mark: (min(counts[mark], default=0) > 0, median(counts[mark] or [0])))
+
+
+def rows_of(text: str, suffix: str) -> tuple[list[list[str]], str]:
+    """Rows of stripped cells without empty rows, and the delimiter.
+
+    Raises:
+        BadItem: The rows cannot be told apart.
+    """
+    mark = delimiter_of(text, suffix)
+    try:
+        found = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark)]
+    except csv.Error as error:
+        raise BadItem(say("its rows cannot be told apart ({error})", error=error)) from None
+    return [row for row in found if any(row)], mark
+
+
+def has_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row names the columns: it holds no number, and different words."""
+    head = [cell for cell in rows[0] if cell] if rows else []
+    if len(rows) < 2 or any(map(is_number, head)) or len(set(head)) < len(head):
+        return False
+    body = rows[1:SEEN]
+    numeric = any(all(is_number(row[k]) for row in body if k < len(row) and row[k]) for k in range(len(rows[0])))
+    return numeric or not any(cell in {row[k] for row in body if k < len(row)} for k, cell in enumerate(rows[0]) if cell)
+
+
+def tabular(path: Path) -> bool:
+    """Whether a delimited file is a table by its first rows: several columns, equally many in nearly all rows, and no texts."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(PEEK)
+        whole = start if len(start) < PEEK else start[: start.rfind(b"\n") + 1]
+        rows = rows_of(read_text(whole), path.suffix.lower())[0][: SEEN + 1]
+    except (OSError, BadItem):
+        return False
+    if len(rows) < 2 or len(rows[0]) < 2:
+        return False
+    width = len(rows[0])
+    if sum(len(row) == width for row in rows) < 0.9 * len(rows):
+        return False
+    head = rows[0] if has_header(rows) else [""] * width
+    body = [row for row in rows[has_header(rows) :] if len(row) == width]
+    columns = [[row[k] for row in body] for k in range(width)]
+    if not body or any(_texts(name.lower(), cells) for name, cells in zip(head, columns, strict=True)):
+        return False
+    return any(sum(map(is_number, cells)) > 0.5 * len(body) or len(set(cells)) < 0.3 * len(body) for cells in columns)
+
+
+def _texts(name: str, cells: Sequence[str]) -> bool:
+    """Whether a column holds texts and not names or codes: long, or of many words that hardly repeat."""
+    n = len(cells)
+    length, words = sum(map(len, cells)) / n, sum(cell.count(" ") + 1 for cell in cells) / n
+    if length >= LONG:
+        return True
+    wide = sum(ord(c) >= 0x3000 for cell in cells for c in cell) > 0.5 * length * n
+    limit = NAMED if name in TEXTS else WIDE if wide else length + (words < WORDY)
+    return len(set(cells)) > 0.5 * n and length >= limit
