@@ -38,6 +38,7 @@ class Codec(Protocol):
     - ``certain``: that ``augment`` leaves an item as good as real, so that no classifier needs to be asked.
     - ``length``: most tokens of a made thing, where it is longer than what a model is trained on.
     - ``heard(media) -> list[Media]``: the first things as sounds, written beside them to listen to at once.
+    - ``words(media) -> str``: how a thing reads on a page, where that is not its content.
     - ``sheet(media) -> Media``: a page of many, written beside them.
     """
 
@@ -142,8 +143,9 @@ class Model(Protocol):
     """A family: p(x | cond). A torch Module beside this protocol.
 
     It may name in ``scaffold`` the submodules that only training needs (they stay in checkpoints, not in the model), in
-    ``chunk`` how many rows its sampler always runs with, in ``halves`` that it samples in the recipe's ``dtype``, and its file may define ``Knobs``, the sampler's settings. ``whole``
-    true says that its examples are whole texts: where they are short, a step does not take more of them.
+    ``chunk`` how many rows its sampler always runs with, in ``halves`` that it samples in the recipe's ``dtype``, and its file
+    may define ``Knobs``, the sampler's settings. ``whole`` true says that its examples are whole texts: where they are short, a
+    step does not take more of them.
     """
 
     @staticmethod

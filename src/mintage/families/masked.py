@@ -59,7 +59,7 @@ class Knobs(decode.Sharpness):
 class Model(Conditioned):
     """p(hidden ids | the others, class, caption)."""
 
-    net: Encoder | AnyOrder
+    net: Any  # an Encoder, or of rows an AnyOrder
     chunk = 8  # texts filled at once
     fills = True  # MASK in a prompt is a blank
     halves = True

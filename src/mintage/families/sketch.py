@@ -1,8 +1,8 @@
-"""The model that fits in seconds: principal components for grids, n-grams for tokens. What a network must beat.
+"""The model that fits in seconds: components for grids, n-grams for tokens, a copula for rows. What a network must beat.
 
 Grids: ``nn.components``, by class where there are classes, on a random draw of the training items. Tokens:
-``nn.ngram``, order and smoothing chosen on the last tenth. Captions are not looked at, and classes of texts neither:
-there the sketch answers as if nothing was asked.
+``nn.ngram``, order and smoothing chosen on the last tenth. Columns: ``nn.copula``. Captions are not looked at, and
+classes of texts and rows neither: there the sketch answers as if nothing was asked.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mintage.core.spec import PAD, Batch, Cond, Phase, Spec, Specs
 from mintage.nn.components import Components
+from mintage.nn.copula import Copula
 from mintage.nn.counts import Counting
 from mintage.nn.decode import Knobs as Drawing
 from mintage.nn.decode import decode
@@ -70,7 +71,8 @@ class Model(Settled):
         self.groups = cond["class"].vocab if "class" in cond else 1
         self.components = Components(self.groups, config.components)
         self._ngram: Ngram | None = None
-        if target.kind == "tokens":  # only then is it one of ``Scores``
+        self.copula = Copula(target.slots) if target.slots else None
+        if target.kind == "tokens" and not target.slots:  # only then is it one of ``Scores``
             self.log_prob = self._log_prob
 
     @staticmethod
@@ -84,7 +86,9 @@ class Model(Settled):
 
     def settle(self, batches: Iterable[Batch]) -> None:
         """Fit on one pass over the train split."""
-        if self.target.kind == "tokens":
+        if self.copula is not None:
+            self.copula.settle(torch.cat([batch.x for batch in batches]))
+        elif self.target.kind == "tokens":
             self._settle_tokens(batches)
         else:
             self._settle_grids(batches)
@@ -135,8 +139,10 @@ class Model(Settled):
         return self.ngram.log_prob(batch.x, batch.length)
 
     def sample(self, cond: Cond, noise: Noise, knobs: Mapping[str, Any]) -> Iterator[Tensor]:
-        """Grids at once, [B, ...]; texts as they grow, [B, t], from ``prompt`` if there is one."""
-        if self.target.kind == "tokens":
+        """Grids and rows at once, [B, ...]; texts as they grow, [B, t], from ``prompt`` if there is one."""
+        if self.copula is not None:
+            yield self.copula.sample(noise)
+        elif self.target.kind == "tokens":
             length = int(knobs.get("length") or self.target.shape[0])
             own = Drawing.of({"temperature": 1.0, **knobs}, length)
             yield from decode(lambda row: Counting(self.ngram), noise, own, cond.get("prompt"))

@@ -1,7 +1,8 @@
 """Copies of training items, tested against how often held-out real items look like copies.
 
 What counts as a copy is in ``nn.copies``: a local distance ratio for grids, the longest verbatim passage for texts
-(sixty characters, or three fifths of a short text). One-sided Fisher test against held-out items. It does not see a
+(sixty characters, or three fifths of a short text); a row is one where all its columns fall in the bins of one training row,
+as the rows of a narrow table often do. One-sided Fisher test against held-out items. It does not see a
 copy that was recoloured, cropped or paraphrased, and a pass is no promise of privacy.
 """
 
@@ -45,7 +46,12 @@ class Metric:
         """Copies first in ``worst_ids``, the closest one leading."""
         if evidence.target.kind == "grid":
             return self._grids(evidence)
-        return self._texts(evidence)
+        return self._rows(evidence) if evidence.target.slots else self._texts(evidence)
+
+    def _rows(self, evidence: Evidence) -> list[Score]:
+        known = set(map(tuple, evidence.extra["rows"].tolist()))
+        made, held = ([tuple(row) in known for row in x.tolist()] for x in (evidence.made, evidence.test))
+        return judged([i for i, hit in enumerate(made) if hit], len(made), sum(held), len(held), "copies")
 
     def _grids(self, evidence: Evidence) -> list[Score]:
         search = evidence.extra.get("copies") or CopySearch(outline(evidence.train))

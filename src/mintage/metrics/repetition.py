@@ -51,7 +51,7 @@ class Metric:
     @staticmethod
     def refuse(target: Spec, n: int) -> str | None:
         """Only for texts."""
-        return None if target.kind == "tokens" else say("repetition is counted in texts")
+        return None if target.kind == "tokens" and not target.slots else say("repetition is counted in texts")
 
     def __call__(self, evidence: Evidence) -> list[Score]:
         """Two scores at equal n and length; the most repetitive items lead ``worst_ids``."""

@@ -8,13 +8,14 @@ does not know rules between columns, nor order between rows: a series in time is
 
 from __future__ import annotations
 
-import base64
 import csv
 import hashlib
 import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,19 @@ from mintage.core.errors import BadItem, UsageError
 from mintage.core.registry import unknown
 from mintage.core.spec import RESERVED, Item, Media, Spec, Specs
 from mintage.core.words import say
-from mintage.nn.cells import has_header, rows_of, tabular
+from mintage.nn.cells import distinct, has_header, is_number, rows_of, tabular
 from mintage.nn.noise import Noise
+from mintage.nn.parquet import read_parquet, write_parquet
 from mintage.nn.reading import read_text
 from mintage.nn.schema import KINDS, Column, infer
 
 BYTES, CELLS = 1 << 30, 50_000_000  # larger tables are refused before they are read
 COLUMNS = 1000
 SHOWN = 24  # columns told one by one
+
+
+compact = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
+Rows = Sequence[Sequence[str | None]]
 
 
 class Codec:
@@ -71,21 +77,18 @@ class Codec:
         """The rows of one file."""
         if path.stat().st_size > BYTES:
             raise BadItem(say("it has {mb} MB, and the limit is {most}", mb=path.stat().st_size >> 20, most=BYTES >> 20))
-        head, rows = _parquet(path) if path.suffix.lower() == ".parquet" else _delimited(path)
+        head, rows = read_parquet(path, CELLS, BYTES) if path.suffix.lower() == ".parquet" else _delimited(path)
         names = head["columns"]
         if len(names) * len(rows) > CELLS or len(names) > COLUMNS:
             raise BadItem(say("it has {n} columns and {rows} rows, which is too many", n=len(names), rows=len(rows)))
         self._first = self._first or (names, path.name)
         if sorted(names) != sorted(self._first[0]):
             raise BadItem(say("its columns are not those of {other}", other=self._first[1]))
-        start, key = json.dumps(head, ensure_ascii=False, separators=(",", ":")), path.name.encode()
+        start, key, width = compact(head), path.name.encode(), len(names)
         for at, row in enumerate(rows):
-            body = f"{start}\n{json.dumps(row, ensure_ascii=False, separators=(',', ':'))}"
-            if len(row) != len(names):
-                error = BadItem(say("row {n} has {cells} cells, and there are {columns} columns", n=at + 1, cells=len(row), columns=len(names)))  # fmt: skip
-                self._waiting[path, at] = error
-            else:
-                self._waiting[path, at] = body
+            body = f"{start}\n{compact(row)}"
+            wrong = say("row {n} has {cells} cells, and there are {columns} columns", n=at + 1, cells=len(row), columns=width)
+            self._waiting[path, at] = body if len(row) == width else BadItem(wrong)
             own = hashlib.blake2b(f"{at}\n{body}".encode("utf-8", "surrogatepass"), digest_size=16, key=key[:64])
             yield Item(own.hexdigest(), path, at)
 
@@ -152,7 +155,7 @@ class Codec:
         """Ids, a place a column; and a grid of ranks and places of categories."""
         names = tuple(column.name for column in self.learned)
         ends = np.cumsum([RESERVED, *map(len, self.learned)]).tolist()
-        slots = tuple(zip(ends[:-1], ends[1:], strict=True))
+        slots = tuple(pairwise(ends))
         width = sum(_width(column) for column in self.learned)
         return {
             "tokens": Spec("tokens", (len(names),), ("column",), names, ends[-1], slots=slots),
@@ -211,9 +214,9 @@ class Codec:
             for k, (column, (low, _)) in enumerate(zip(learned, spec.slots, strict=True)):
                 made[column.name] = column.cells((ids[:, k] - low).clip(0, len(column) - 1), fractions[:, k])
         table = [made.get(column.name, [None] * n) for column in self.columns]
-        start = json.dumps(self.head, ensure_ascii=False, separators=(",", ":"))
+        start = compact(self.head)
         rows = zip(*table, strict=True) if n else ()
-        return [Media(f"{start}\n{json.dumps(row, ensure_ascii=False, separators=(',', ':'))}", self.mime, self.suffix) for row in rows]
+        return [Media(f"{start}\n{compact(row)}", self.mime, self.suffix) for row in rows]
 
     @property
     def suffix(self) -> str:
@@ -228,6 +231,12 @@ class Codec:
                 table[k] = list(column.make(seeds))
         return table
 
+    def words(self, media: Media) -> str:
+        """A row as one line: names and cells."""
+        head, cells = (json.loads(line) for line in str(media.content).split("\n", 1))
+        pairs = zip(head["columns"], cells, strict=True)
+        return " · ".join(f"{name} {cell}" for name, cell in pairs if cell is not None)
+
     def write(self, media: Sequence[Media], out: Path, names: Sequence[str]) -> list[Path]:
         """One table in the data's own format, with its columns in their order; ids are made from the samples' seeds."""
         out.mkdir(parents=True, exist_ok=True)
@@ -235,13 +244,17 @@ class Codec:
         kept = [(column, cells) for column, cells in zip(self.columns, table, strict=True) if column.kind != "leave"]
         path = out / f"{names[0]}-{len(media)}-rows-AI{self.suffix}"
         if self.suffix == ".parquet":
-            _write_parquet(path, kept, self.head["schema"])
+            cells = [(c.name, [None if cell == c.missing else cell for cell in own]) for c, own in kept]
+            write_parquet(path, cells, self.head["schema"])
             return [path]
         text = io.StringIO()
         writer = csv.writer(text, delimiter=self.head["delimiter"], lineterminator="\n")
         if self.head.get("header", True):
             writer.writerow([column.name for column, _ in kept])
         blanks = [column.missing or "" for column, _ in kept]
+        if self.head["delimiter"] == ";":  # as they came: semicolons leave the comma to the decimals
+            commas = [[c and c.replace(".", ",") for c in cells] if col.kind == "float" else cells for col, cells in kept]
+            kept = [(column, cells) for (column, _), cells in zip(kept, commas, strict=True)]
         columns = [[blank if c is None else c for c in cells] for blank, (_, cells) in zip(blanks, kept, strict=True)]
         writer.writerows(zip(*columns, strict=True))
         path.write_bytes(text.getvalue().encode("utf-8", "replace"))
@@ -323,87 +336,13 @@ def _why(column: Column) -> str:
     return say("not made") if column.kind == "leave" else say("its values repeat")
 
 
-def _delimited(path: Path) -> tuple[dict[str, Any], list[list[str]]]:
+def _delimited(path: Path) -> tuple[dict[str, Any], Rows]:
     """What a delimited file is, and its rows."""
     rows, mark = rows_of(read_text(path.read_bytes()), path.suffix.lower())
     header = has_header(rows)
     width = len(rows[0]) if rows else 0
     names = rows[0] if header else [f"column{k + 1}" for k in range(width)]
-    if len(rows) < 1 + header or width < 1:
+    if len(rows) < 1 + header or (len(rows) == 1 and not any(map(is_number, rows[0]))):
         raise BadItem(say("it has no rows"))
     form = "tsv" if path.suffix.lower() == ".tsv" else "csv"
-    return {"format": form, "delimiter": mark, "header": header, "columns": _distinct(names)}, rows[header:]
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Names, numbered where they repeat or are empty."""
-    found: list[str] = []
-    for k, name in enumerate(names):
-        own = name or f"column{k + 1}"
-        found.append(own if own not in found else f"{own}.{k + 1}")
-    return found
-
-
-def _parquet(path: Path) -> tuple[dict[str, Any], list[list[str | None]]]:
-    """What a Parquet file is, and its rows with every cell as text."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        file = parquet.ParquetFile(path, memory_map=False)
-        claimed = file.metadata.num_rows * max(1, file.metadata.num_columns)
-        size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-        if claimed > CELLS or size > BYTES:
-            raise BadItem(say("it claims {rows} rows and {mb} MB, which is too many", rows=file.metadata.num_rows, mb=size >> 20))
-        nested = next((field.name for field in file.schema_arrow if pa.types.is_nested(field.type)), "")
-        if nested:
-            raise BadItem(say("its column {name} holds lists and not single values", name=nested))
-        table = file.read()
-    except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
-        raise BadItem(say("it cannot be read as Parquet ({reason})", reason=str(error).split("\n")[0][:200])) from None
-    columns = [_as_text(table.column(k)) for k in range(table.num_columns)]
-    if not columns or not table.num_rows:
-        raise BadItem(say("it has no rows"))
-    schema = base64.b64encode(table.schema.remove_metadata().serialize().to_pybytes()).decode()
-    head = {"format": "parquet", "columns": _distinct(table.column_names), "schema": schema}
-    return head, [list(row) for row in zip(*columns, strict=True)]
-
-
-def _as_text(column: Any) -> list[str | None]:
-    """The cells of an Arrow column as text; NaN is missing."""
-    import pyarrow as pa
-
-    kind = column.type
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        moments = column.cast(pa.timestamp("us")).to_pylist()
-        day = pa.types.is_date(kind)
-        form = "%Y-%m-%d" if day else "%Y-%m-%d %H:%M:%S.%f" if any(m and m.microsecond for m in moments) else "%Y-%m-%d %H:%M:%S"
-        return [None if m is None else m.strftime(form) for m in moments]
-    return [None if cell is None or cell != cell else str(cell) for cell in column.to_pylist()]
-
-
-def _write_parquet(path: Path, columns: Sequence[tuple[Column, Sequence[str | None]]], schema: str) -> None:
-    """Columns with the types that they came in."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    types = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(schema)))
-    arrays = {}
-    for column, cells in columns:
-        text = pa.array([None if cell is None or cell == column.missing else cell for cell in cells], pa.string())
-        arrays[column.name] = _as_type(text, types.field(column.name).type)
-    parquet.write_table(pa.table(arrays), path)
-
-
-def _as_type(text: Any, kind: Any) -> Any:
-    """An Arrow array of texts as another type."""
-    import pyarrow as pa
-    from pyarrow import compute
-
-    if pa.types.is_dictionary(kind):
-        return _as_type(text, kind.value_type).dictionary_encode().cast(kind)
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return text.cast(pa.timestamp("us")).cast(pa.timestamp("us", getattr(kind, "tz", None)) if pa.types.is_timestamp(kind) else pa.timestamp("us")).cast(kind, safe=False)
-    if pa.types.is_boolean(kind):
-        return compute.equal(text, "True")
-    return text if pa.types.is_string(kind) else (text.cast(pa.float64()) if pa.types.is_floating(kind) else text).cast(kind, safe=False)
+    return {"format": form, "delimiter": mark, "header": header, "columns": distinct(names)}, rows[header:]

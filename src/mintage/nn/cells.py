@@ -1,4 +1,4 @@
-"""Rows of cells out of delimited text (RFC 4180 and its looser relatives): which delimiter, is there a header, is it a table at all.
+"""Rows of cells out of delimited text (RFC 4180 and looser relatives): which delimiter, is there a header, is it a table at all.
 
 Quotes, doubled quotes and line ends inside cells are those of Python's csv module. It does not know what a column means.
 """
@@ -22,6 +22,7 @@ SEEN = 200  # rows that say it
 LONG, WORDY, NAMED, WIDE = 80, 6, 12, 15  # a column holds texts from so many characters, or words, on average; fewer by its name
 TEXTS = ("text", "content", "body", "document", "sentence", "message", "story", "poem", "lyrics", "caption", "file_name")
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+COMMA = re.compile(r"\A([-+]?\d+),(\d+)\Z")
 MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-", "nil", "missing"})
 
 
@@ -40,7 +41,7 @@ def delimiter_of(text: str, suffix: str) -> str:
 
 
 def rows_of(text: str, suffix: str) -> tuple[list[list[str]], str]:
-    """Rows of stripped cells without empty rows, and the delimiter.
+    """Rows of stripped cells without empty rows, and the delimiter; beside semicolons a decimal comma becomes a point.
 
     Raises:
         BadItem: The rows cannot be told apart.
@@ -50,6 +51,8 @@ def rows_of(text: str, suffix: str) -> tuple[list[list[str]], str]:
         found = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark)]
     except csv.Error as error:
         raise BadItem(say("its rows cannot be told apart ({error})", error=error)) from None
+    if mark == ";":
+        found = [[COMMA.sub(r"\1.\2", cell) for cell in row] for row in found]
     return [row for row in found if any(row)], mark
 
 
@@ -94,3 +97,12 @@ def _texts(name: str, cells: Sequence[str]) -> bool:
     wide = sum(ord(c) >= 0x3000 for cell in cells for c in cell) > 0.5 * length * n
     limit = NAMED if name in TEXTS else WIDE if wide else length + (words < WORDY)
     return len(set(cells)) > 0.5 * n and length >= limit
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Names, numbered where they repeat or are empty."""
+    found: list[str] = []
+    for k, name in enumerate(names):
+        own = name or f"column{k + 1}"
+        found.append(own if own not in found else f"{own}.{k + 1}")
+    return found

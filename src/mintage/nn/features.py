@@ -5,6 +5,7 @@ the train split with two heads: what the item is (its class, or without classes 
 2018) and how it was damaged (blurred, grained, shuffled, smeared, or not at all), so that it sees both content and
 craft. View 2 is random convolutions and coarse pixels behind a PCA (Naeem et al. 2020 judge with random networks).
 For tokens, view 1 is hashed n-grams weighted by TF-IDF behind a PCA, and view 2 lengths, repetition and frequencies.
+For the columns of a row, view 1 is what stands in each of them and view 2 what stands in pairs of them (``nn.pairs``).
 Everything is drawn from one seed and named by ``VERSION``; numbers are comparable only within one data set and one
 version. It does not know what people see: a flaw that neither view can tell is not counted.
 """
@@ -17,6 +18,8 @@ from torch.nn import functional as F
 
 from mintage.core.spec import RESERVED, Spec
 from mintage.nn.noise import Noise
+from mintage.nn.pairs import Cells
+from mintage.nn.principal import principal
 from mintage.nn.settled import Settled
 
 VERSION = 2
@@ -107,18 +110,6 @@ def clusters(x: Tensor, k: int, noise: Noise, rounds: int = 12) -> Tensor:
         sums = torch.zeros_like(centres).index_add_(0, label, x)
         centres = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centres)
     return torch.cdist(x, centres).argmin(1)
-
-
-def principal(x: Tensor, dims: int, noise: Noise) -> tuple[Tensor, Tensor]:
-    """Mean [D] and the leading principal axes [D, dims] of the rows of ``x``, by seeded subspace iteration."""
-    mean = x.mean(0)
-    centred = x - mean
-    dims = min(dims, *x.shape)
-    basis = noise.normal((x.shape[1], min(dims + 8, *x.shape)))
-    for _ in range(4):
-        basis = torch.linalg.qr(centred.T @ (centred @ basis)).Q
-    _, _, turn = torch.linalg.svd(centred @ basis, full_matrices=False)
-    return mean, basis @ turn.T[:, :dims]
 
 
 class Plain(Settled):
@@ -213,11 +204,13 @@ class Features(nn.Module):
         super().__init__()
         self.target, self.classes = target, classes
         self.first: nn.Module
-        self.second: Plain | Terms
+        self.second: Plain | Terms | Cells
         if target.kind == "grid":
             probe = picture(torch.zeros((1, *target.shape)))
             self.first = Net(probe.shape[1], (probe.shape[2], probe.shape[3]), classes or CLUSTERS)
             self.second = Plain()
+        elif target.slots:
+            self.first, self.second = Cells(target.slots, pairs=False), Cells(target.slots, pairs=True)
         else:
             self.first, self.second = Terms((1, 2, 3, 4), manner=False), Terms((1,), manner=True)
         self.norms = Settled()
@@ -240,7 +233,7 @@ class Features(nn.Module):
             made = cls(target, 0 if labels is None else classes)
         with torch.no_grad():
             made.second.settle(train, noise.fork("second"))
-            if isinstance(made.first, Terms):
+            if isinstance(made.first, (Terms, Cells)):
                 made.first.settle(train, noise.fork("first"))
         if isinstance(made.first, Net):
             if labels is None:

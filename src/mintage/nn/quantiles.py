@@ -2,7 +2,7 @@
 
 A value seen at least ``k`` times is a point and comes back exactly. Rarer ones between two points form runs of at least
 ``k`` rows; inside a run values are drawn evenly, and its ends are means of ``k`` neighbouring values (so it is k-anonymous
-in the sense of Sweeney 2002 for one column, not for several together). Few different values are an id each; of many,
+in the sense of Sweeney 2002 for one column, not for several together). Few values that repeat are an id each; of others
 neighbouring pieces share a bin, so that all bins hold about as many rows. It does not know dependence between columns.
 """
 
@@ -50,7 +50,7 @@ class Quantiles:
         if not pieces:  # fewer than k values in all
             pieces = [(float(values.mean()), float(values.mean()), len(values))]
         low, high, weight = np.array(sorted(pieces), np.float64).T
-        return cls(low, high, weight, _bins(weight, len(distinct)))
+        return cls(low, high, weight, _bins(weight, len(distinct) <= FEW and 2 * counts[common].sum() >= len(values)))
 
     @property
     def state(self) -> dict[str, Any]:
@@ -107,14 +107,12 @@ def _runs(values: Floats, k: int, n: int) -> list[tuple[float, float, int]]:
         return []
     cuts = np.linspace(0, len(values), count + 1).round().astype(int)
     smooth = [float(values[max(0, min(cut - k // 2, len(values) - k)) :][:k].mean()) for cut in cuts]
-    return [
-        (a, b, int(stop - start)) for a, b, start, stop in zip(smooth[:-1], smooth[1:], cuts[:-1], cuts[1:], strict=True)
-    ]
+    return [(a, b, int(stop - start)) for a, b, start, stop in zip(smooth[:-1], smooth[1:], cuts[:-1], cuts[1:], strict=True)]
 
 
-def _bins(weight: Floats, distinct: int) -> Ints:
+def _bins(weight: Floats, single: bool) -> Ints:
     """First pieces of bins of about equal weight; a heavy piece has a bin of its own and is not counted in the others' share."""
-    if distinct <= FEW and len(weight) <= FEW:
+    if single:
         return np.arange(len(weight))
     heavy = weight >= weight.sum() / BINS
     rest = weight[~heavy].sum()

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mintage.nn.cells import MISSING, NUMBER
+from mintage.nn.cells import MISSING, NUMBER, is_number
 from mintage.nn.quantiles import Quantiles
 
 K = 5  # rows that share what may travel
@@ -135,13 +135,14 @@ class Column:
 
     def written(self, values: Floats, known: NDArray[np.bool_]) -> list[str | None]:
         """Numbers as they are written in this column; None where not known."""
+        made: list[str]
         if self.kind == "integer":
             made = list(map(str, np.rint(values).astype(np.int64).tolist()))
         elif self.kind == "date":
             made = _dates(values, self.format)
         else:
             made = [_written(value, self.format) for value in values.tolist()]
-        return made if known.all() else [cell if is_known else None for cell, is_known in zip(made, known.tolist(), strict=True)]
+        return [*made] if known.all() else [cell if is_known else None for cell, is_known in zip(made, known.tolist(), strict=True)]
 
     def labels(self) -> list[str]:
         """What each id stands for, in words."""
@@ -172,7 +173,8 @@ def infer(name: str, cells: Sequence[str | None], kind: str = "") -> Column:
     blank = Counter(cell or "" for cell in cells if is_missing(cell))
     known = [cell for cell in cells if cell is not None and not is_missing(cell)]
     missing = blank.most_common(1)[0][0] if blank else None
-    column = Column(name, kind or guess(name, known), missing)
+    guessed = guess(name, known)
+    column = Column(name, kind or ("category" if guessed == "constant" and blank and known else guessed), missing)
     if column.kind in ("integer", "float", "date"):
         form = _format(column.kind, known)
         column = replace(column, format=form)
@@ -207,16 +209,12 @@ def guess(name: str, known: Sequence[str]) -> str:
         named = re.search(r"(^|[^a-z])(id|nr|no|key|index)$|[a-z](Id|ID)$", name.strip()) or name.lower() in ("id", "")
         serial = max(values) - min(values) < SERIAL * n
         return "id" if different == n >= MANY and (named or serial) else "integer"
-    if all(_plain_number(value) for value in counts):
+    if all(is_number(value) for value in counts):
         return "float"
     if date_format(list(counts)):
         return "date"
     common = sum(count for count in counts.values() if count >= K)
     return "id" if n >= MANY and (different > DIFFERENT * n or common < 0.5 * n) else "category"
-
-
-def _plain_number(value: str) -> bool:
-    return bool(NUMBER.fullmatch(value)) and not re.match(r"[-+]?0\d", value)
 
 
 def _number(cell: str | None) -> float:
@@ -279,7 +277,7 @@ def _dates(values: Floats, form: str) -> list[str]:
 
 
 def _identity(column: Column, known: Sequence[str]) -> Column:
-    """How new ids look: a shared beginning and a number beyond all, or places of letters and digits where chance finds no old one."""
+    """How new ids look: a shared beginning and a number beyond all, or places of characters where chance finds no old one."""
     parts = [re.fullmatch(r"(.*?)(\d{1,15})", value) for value in known]
     starts = {part[1] for part in parts if part}
     if known and all(parts) and len(starts) == 1:

@@ -69,7 +69,7 @@ class Bench:
         self.loaded = replace(loaded, chunk=max(ROWS, loaded.chunk))
         self.recipe, self.seed, self.seconds = recipe, seed, seconds
         self.dataset = dataset = as_judged(dataset)
-        self.tokens = recipe.target.kind == "tokens"
+        self.tokens, self.rows = recipe.target.kind == "tokens", bool(recipe.target.slots)
         self.noise = Noise("evaluate", seed)
         self.test, self.given = sampled(dataset, "test", HELD)
         self.holdout, self.held_given = sampled(dataset, "holdout", HELD)
@@ -130,7 +130,9 @@ class Bench:
         train, given = sampled(self.dataset, "train", TRAIN)
         extra: dict[str, Any] = {"codec": self.loaded.codec}
         extra |= {"captions": given["caption"]} if "caption" in given else {}
-        if self.tokens:
+        if self.rows:
+            extra |= {"rows": self.dataset.split("train"), "sketch": self.loaded.sketch}
+        elif self.tokens:
             texts = texts_of(self.dataset, self.loaded.codec, "train")
             extra["texts"] = {"train": texts, "test": self.spelled(self.test)}
             extra |= {"copies": Verbatim(texts), "passages": self.passages(), "sketch": self.loaded.sketch}
@@ -142,7 +144,7 @@ class Bench:
 
     def _evidence(self, made: Tensor, asked: Cond, model: Any) -> Evidence:
         extra = dict(self._shared.extra)
-        if self.tokens:
+        if self.tokens and not self.rows:
             extra["texts"] = {**extra["texts"], "made": self.spelled(made)}
         n = len(self.test) if not len(self.holdout) else min(len(self.test), len(self.holdout))
         return replace(self._shared, made=made, asked=asked, test=self.test[:n], model=model, extra=extra)
@@ -175,7 +177,7 @@ class Bench:
     def curve(self) -> list[Point]:
         """The learning curve at a quarter, a half and all of the training items; empty with too few."""
         n = len(self.dataset.parts["train"])
-        if self.tokens:
+        if self.tokens and not self.rows:
             return self._text_curve()
         if n < 40 or len(self.test) < 10:
             return []

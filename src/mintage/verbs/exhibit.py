@@ -23,7 +23,7 @@ from mintage.verbs.averages import Choice
 from mintage.verbs.cards import alarms
 from mintage.verbs.dataset import as_model
 from mintage.verbs.evidence import Bench
-from mintage.verbs.generate import as_samples, draw, send_out, steady
+from mintage.verbs.generate import as_samples, draw, read_out, send_out, steady
 
 SHOWN, TEXTS = 32, 8  # samples on the page
 PAIRS, COPIES = 8, 12
@@ -45,7 +45,7 @@ class Thing:
 def thing_of(codec: Codec, media: Media, words: str = "", playing: bool = True) -> Thing:
     """A made or real thing as it is shown: how it looks, with a player where it can be played; else its text."""
     player = codec.play(media) if playing and isinstance(codec, Plays) else None
-    return Thing(codec.look(media) if isinstance(codec, Looks) else str(media.content), words, player=player)
+    return Thing(codec.look(media) if isinstance(codec, Looks) else read_out(codec, media), words, player=player)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Curator:
         if not tokens:
             pairs, copies = self.beside(made, list(range(PAIRS))), self.beside(made, self.copied[:COPIES])
             return replace(plain, pairs=pairs, copies=copies, between=self.between(asked))
-        if seen:
+        if seen or self.bench.rows:
             return replace(plain, between=self.between_codes(made))
         return replace(plain, samples=self.marked(shown), copies=self.text_copies(made), between=self.between_codes(made))
 

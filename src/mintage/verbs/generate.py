@@ -25,6 +25,7 @@ from mintage.core import registry
 from mintage.core.config import parse
 from mintage.core.errors import RefusedError, UsageError
 from mintage.core.events import Event, On, ignore
+from mintage.core.protocols import Codec
 from mintage.core.registry import unknown
 from mintage.core.spec import COND_NAMES, MASK, Cond, Media, Sample
 from mintage.core.store import content_hash
@@ -376,6 +377,11 @@ def _streamed(loaded: Loaded, cond: Cond, seed: int, knobs: Mapping[str, Any], o
                 if views:
                     on(Event("preview", "generate", "", {"text": text_of(views[0].media)}))
     return x
+
+
+def read_out(codec: Codec, media: Media) -> str:
+    """How a thing that is no picture reads on a page."""
+    return str(codec.words(media) if hasattr(codec, "words") else media.content)
 
 
 def text_of(media: Media) -> str:

@@ -41,8 +41,8 @@ PART = 4_096  # items whose outlines are made at once
 
 
 def as_judged(dataset: Dataset) -> Dataset:
-    """The data in the form that is judged: texts in windows that do not depend on the family; grids as they are."""
-    if dataset.target.kind == "grid":
+    """The data in the form that is judged: texts in windows that do not depend on the family; grids and rows as they are."""
+    if dataset.target.kind == "grid" or dataset.target.slots:
         return dataset
     window = min(WINDOW, longest(np.diff(dataset.parts["train"].offsets)))
     return Dataset(dataset.target.at(token=window), dataset.parts)
@@ -118,10 +118,13 @@ def texts_of(dataset: Dataset, codec: Codec, split: str) -> list[str]:
 
 
 def write_index(run: Run, dataset: Dataset, codec: Codec) -> None:
-    """Leave in ``index/`` what recognises copies: the outlines of all training grids, or the training text."""
+    """Leave in ``index/`` what recognises copies: the outlines of all training grids, or the training text.
+
+    Of rows nothing: equal ones are legitimate, and to hold one back would bend the shares.
+    """
     if dataset.target.kind == "grid":
         copies_for(run, dataset)
-    else:
+    elif not dataset.target.slots:
         write_bytes(run.index / "train.txt", "\0".join(texts_of(dataset, codec, "train")).encode())
 
 

@@ -23,7 +23,7 @@ from mintage.core.store import Run, write_bytes
 from mintage.core.words import say
 from mintage.nn.pictures import contact_sheet
 from mintage.verbs.dataset import Dataset
-from mintage.verbs.generate import as_samples, draw, send_out
+from mintage.verbs.generate import as_samples, draw, read_out, send_out
 from mintage.verbs.judging import Dials, dials_for, write_index
 from mintage.verbs.load import Loaded, build_codec, build_task, chunk_of
 
@@ -100,7 +100,7 @@ class Previewer:
         samples, _ = send_out(loaded, as_samples(loaded, x, seeds, [{}] * len(x)), "view")
         if not isinstance(self.codec, Looks):
             path = self.run.samples / f"{name}.txt"
-            write_bytes(path, "\n\n―――\n\n".join(str(s.media.content) for s in samples).encode())
+            write_bytes(path, "\n\n―――\n\n".join(read_out(self.codec, s.media) for s in samples).encode())
             return path
         path = self.run.samples / f"{name}.png"
         if samples:

@@ -1,0 +1,286 @@
+"""Tables: what columns are taken for, there and back, what must not travel, malformed files, and rows drawn in any order."""
+
+import csv
+import json
+from datetime import date, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from pyarrow import parquet
+
+from mintage.core.errors import BadItem, UsageError
+from mintage.core.spec import Batch, Spec
+from mintage.families import masked, sketch
+from mintage.modalities.table import Codec
+from mintage.nn.cells import tabular
+from mintage.nn.noise import Noise
+from mintage.nn.quantiles import Quantiles
+from mintage.nn.trainer import Clock, Trainer, Training
+from mintage.verbs.inspect import inspect
+
+N = 400
+
+
+def people(n=N, seed=0):
+    """Rows with everything: serial ids, codes, holes, dates, money, a constant, and an income that follows age and town."""
+    draw = np.random.default_rng(seed)
+    rows = []
+    for k in range(n):
+        age, town = int(draw.integers(18, 80)), str(draw.choice(["Ulm", "Bonn", "Kiel"], p=[0.6, 0.3, 0.1]))
+        income = 900 * age + 9000 * (town == "Kiel") + draw.normal(0, 4000)
+        rows.append(
+            {
+                "id": 1000 + k,
+                "code": f"AB-{k * 7:05d}",
+                "age": age,
+                "town": town if draw.random() > 0.1 else "",
+                "income": f"{income:.2f}" if draw.random() > 0.2 else "NA",
+                "since": str(np.datetime64("2015-01-01") + int(draw.integers(0, 2000))),
+                "country": "DE",
+                "note": f"{draw.random():.9f}x",
+            }
+        )
+    return rows
+
+
+def write(path, rows, delimiter=","):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        out = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
+        out.writeheader()
+        out.writerows(rows)
+    return path
+
+
+def read(path, options=None):
+    codec = Codec()
+    codec.configure(options or {})
+    contents = [codec.read(item) for item in codec.items(path)]
+    codec.fit(contents)
+    return codec, contents
+
+
+def back(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("table")
+    rows = people()
+    codec, contents = read(write(folder / "people.csv", rows))
+    spec = codec.views()["tokens"]
+    x = codec.encode(contents, spec).long()
+    media = codec.decode(x, spec, Noise.rows_of(range(len(x))))
+    path = codec.write(media, folder / "out", [f"seed{k:04d}-0" for k in range(len(media))])[0]
+    return rows, codec, back(path)
+
+
+def test_kinds_are_inferred(made):
+    _, codec, _ = made
+    kinds = {column.name: column.kind for column in codec.columns}
+    assert kinds == {
+        "id": "id", "code": "id", "age": "integer", "town": "category", "income": "float", "since": "date",
+        "country": "constant", "note": "id",
+    }  # fmt: skip
+    assert {column.name for column in codec.columns if column.gaps} == {"town", "income"}
+
+
+def test_rows_keep_their_form(made):
+    rows, _, found = made
+    assert list(found[0]) == list(rows[0])
+    ages, incomes = [int(row["age"]) for row in rows], [float(row["income"]) for row in rows if row["income"] != "NA"]
+    for real, row in zip(rows, found, strict=True):
+        assert row["town"] == real["town"]
+        assert (row["income"] == "NA") == (real["income"] == "NA")
+        assert row["country"] == "DE"
+        assert min(ages) <= int(row["age"]) <= max(ages)
+        assert np.datetime64("2015-01-01") <= np.datetime64(row["since"]) < np.datetime64("2020-07-01")
+        if row["income"] != "NA":
+            assert min(incomes) <= float(row["income"]) <= max(incomes)
+            assert len(row["income"].partition(".")[2]) == 2, "as many decimals as the data"
+            assert abs(float(row["income"]) - float(real["income"])) < 15_000, "in the same bin"
+
+
+def test_ids_are_new_and_different(made):
+    rows, _, found = made
+    for name in ("id", "code", "note"):
+        own = {row[name] for row in found}
+        assert len(own) == len(found)
+        assert not own & {str(row[name]) for row in rows}
+
+
+def test_no_rare_value_travels(made):
+    rows, codec, _ = made
+    card = json.dumps(codec.state)
+    for name in ("code", "note", "since", "income"):
+        counts = {value: sum(row[name] == value for row in rows) for value in {row[name] for row in rows}}
+        rare = [value for value, n in counts.items() if n < 5]
+        assert rare
+        assert not any(value in card for value in rare), name
+
+
+def test_what_a_person_says_wins(tmp_path):
+    path = write(tmp_path / "p.csv", people(60))
+    codec, _ = read(path, {"columns": "age:category,since:leave"})
+    kinds = {column.name: column.kind for column in codec.columns}
+    assert (kinds["age"], kinds["since"]) == ("category", "leave")
+    with pytest.raises(UsageError, match="categoy"):
+        read(path, {"columns": "age:categoy"})
+    with pytest.raises(UsageError, match="aeg"):
+        read(path, {"columns": "aeg:category"})
+
+
+def test_equal_rows_are_no_duplicates(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINTAGE_CACHE", str(tmp_path / "cache"))
+    path = write(tmp_path / "coin.csv", [{"coin": "heads" if k % 3 else "tails", "hand": "left"} for k in range(90)])
+    found = inspect(str(path))
+    assert found.modality == "table"
+    assert len(found.items) == 90
+    assert any(guess.name == "coin" and "category" in guess.value for guess in found.guesses)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "answer"),
+    [
+        ("a.csv", "x,y\n1,2\n3,4\n", True),
+        ("a.csv", "x;y\n1,5;b\n2,5;b\n", True),
+        ("b.csv", "text,label\nthe sea is calm tonight my love,1\nwe go home,0\n", False),
+        ("c.tsv", "Hi.\tSalut.\nRun.\tCours.\nGo away now.\tVa-t'en.\n", False),
+        ("d.csv", "one column\nof words\n", False),
+        ("e.csv", "", False),
+    ],
+)
+def test_tables_are_told_from_texts(tmp_path, name, text, answer):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert tabular(tmp_path / name) is answer
+
+
+def test_parquet_keeps_its_types(tmp_path):
+    n, draw = 60, np.random.default_rng(0)
+    table = pa.table(
+        {
+            "small": pa.array(draw.integers(0, 9, n), pa.int8()),
+            "real": pa.array([None if k % 9 == 0 else float(draw.normal()) for k in range(n)], pa.float32()),
+            "flag": pa.array([bool(k % 2) for k in range(n)]),
+            "day": pa.array([date(2020, 1, 1) + timedelta(int(draw.integers(0, 90))) for _ in range(n)], pa.date32()),
+            "when": pa.array([datetime(2020, 1, 1) + timedelta(seconds=int(draw.integers(0, 9**6))) for _ in range(n)], pa.timestamp("ms")),
+            "kind": pa.array([["a", "b"][k % 2] for k in range(n)]).dictionary_encode(),
+        }
+    )  # fmt: skip
+    parquet.write_table(table, tmp_path / "t.parquet")
+    codec, contents = read(tmp_path / "t.parquet")
+    spec = codec.views()["tokens"]
+    media = codec.decode(codec.encode(contents, spec), spec, Noise.rows_of(range(n)))
+    made = parquet.read_table(codec.write(media, tmp_path / "out", [f"seed{k}-0" for k in range(n)])[0])
+    assert made.schema.equals(table.schema)
+    assert made["flag"].to_pylist() == table["flag"].to_pylist()
+    assert [v is None for v in made["real"].to_pylist()] == [v is None for v in table["real"].to_pylist()]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "why"),
+    [
+        ("empty.csv", b"", "empty"),
+        ("zeros.csv", bytes(999), "zero"),
+        ("noise.csv", bytes(range(256)) * 9, "binary|broken"),
+        ("head.csv", b"a,b,c\n", "no rows|cells"),
+        ("cut.parquet", b"PAR1" + bytes(90) + b"PAR1", "Parquet"),
+        ("not.parquet", b"a,b\n1,2\n", "Parquet"),
+        ("empty.parquet", b"", "Parquet"),
+    ],
+)
+def test_broken_files_are_named(tmp_path, name, data, why):
+    (tmp_path / name).write_bytes(data)
+    codec = Codec()
+    with pytest.raises(BadItem, match=why):
+        [codec.read(item) for item in codec.items(tmp_path / name)]
+
+
+def test_a_ragged_row_is_set_aside_alone(tmp_path):
+    (tmp_path / "r.csv").write_text("a,b\n1,2\n3\n5,6\n", encoding="utf-8")
+    codec = Codec()
+    items = list(codec.items(tmp_path / "r.csv"))
+    assert len(items) == 3
+    with pytest.raises(BadItem, match="row 2 has 1 cells"):
+        codec.read(items[1])
+    assert codec.read(items[2]).endswith('["5","6"]')
+
+
+@pytest.mark.parametrize("values", [np.random.default_rng(0).normal(size=500), np.repeat(np.arange(7.0), 30), np.array([1.0, 2.0])])
+def test_quantiles_go_there_and_back(values):
+    found = Quantiles.fit(values, 5)
+    ids = found.bins(values)
+    assert np.array_equal(found.bins(found.at(found.within(ids, np.full(len(ids), 0.37)))), ids)
+    drawn = found.at(np.linspace(0, 1, 101))
+    assert (np.diff(drawn) >= 0).all()
+    assert values.min() <= drawn.min() <= drawn.max() <= values.max()
+    assert abs(np.median(found.at(found.positions(values))) - np.median(values)) < 0.2
+
+
+def test_both_views_agree(made):
+    rows, codec, _ = made
+    contents = [json.dumps(codec.head) + "\n" + json.dumps([str(v) for v in row.values()]) for row in rows]
+    tokens, grid = codec.views()["tokens"], codec.views()["grid"]
+    x = codec.encode(contents, grid)
+    assert x.abs().max() <= 1
+    assert (codec.ids(x, grid) == codec.encode(contents, tokens)).float().mean() > 0.99
+
+
+SLOTS = ((5, 7), (7, 9), (9, 13))
+
+
+def coins(noise, rows=64):
+    """Two fair coins, and a third column that is both of them."""
+    first, second = noise.integers(0, 2, (2, rows))
+    return Batch(torch.stack([5 + first, 7 + second, 9 + 2 * first + second], 1), {}, torch.ones(rows), torch.full((rows,), 3))
+
+
+@pytest.fixture(scope="module")
+def model():
+
+    target = Spec("tokens", (3,), ("column",), ("a", "b", "both"), 13, slots=SLOTS)
+    with Noise("columns").seeded():
+        found = masked.Model(target, {}, masked.Config(width=32, layers=1, heads=2))
+    trainer = Trainer(found, Training(batch=64, lr=0.02, decay=0.5), Clock(150), seed=1)
+    for step in range(150):
+        trainer.step(step, coins)
+    return found.eval()
+
+
+def drawn(model, seeds, cond=None):
+    return list(model.sample(cond or {}, Noise.rows_of(seeds), {}))[-1]
+
+
+def test_rows_hang_together(model):
+    x = drawn(model, range(512))
+    first, second, both = (x - torch.tensor([5, 7, 9])).unbind(1)
+    assert (both == 2 * first + second).float().mean() > 0.98
+    assert 0.4 < first.float().mean() < 0.6
+    assert model.log_prob(coins(Noise("t"), 64)).mean().item() == pytest.approx(-2 * np.log(2), abs=0.1)
+
+
+def test_given_columns_stay_and_are_heard(model):
+    known = torch.tensor([[0, 0, 11]])
+    x = drawn(model, range(64), {"known": known, "mask": (known > 0).float()})
+    assert (x[:, 2] == 11).all()
+    assert (x[:, :2] == torch.tensor([6, 7])).float().mean() > 0.97, "both = 2 says heads and tails"
+
+
+def test_a_row_does_not_depend_on_its_neighbours(model):
+    assert torch.equal(drawn(model, [7, 8, 9])[1], drawn(model, [8, 3, 1])[0])
+
+
+def test_the_copula_keeps_columns_and_order():
+    draw = torch.Generator().manual_seed(0)
+    score = torch.randn(4000, 2, generator=draw)
+    score[:, 1] = 0.8 * score[:, 0] + 0.6 * score[:, 1]
+    ids = torch.stack([5 + (score[:, 0] * 2 + 6).round().long().clamp(0, 11), 17 + (score[:, 1] > 1).long()], 1)
+
+    model = sketch.Model(Spec("tokens", (2,), ("column",), vocab=19, slots=((5, 17), (17, 19))), {}, sketch.Config())
+    model.settle([Batch(ids, {}, torch.ones(len(ids)), torch.full((len(ids),), 2))])
+    x = drawn(model, range(2000))
+    assert abs((x[:, 1] == 18).float().mean() - (ids[:, 1] == 18).float().mean()) < 0.03
+    assert torch.corrcoef(x.T.float())[0, 1] == pytest.approx(torch.corrcoef(ids.T.float())[0, 1].item(), abs=0.12)
