@@ -24,10 +24,8 @@ GAIN = 1.5  # sharpness of attention over normalised queries and keys
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """What each place of q [N, T, D] sees of k and v [N, S, D] up to itself; backward, seven times as fast as the fused kernel."""
-    score = torch.baddbmm(q.new_zeros(()), q, k.mT, beta=0, alpha=GAIN / q.shape[-1] ** 0.5)
-    if q.shape[1] > 1:
-        score = score + score.new_full(score.shape[1:], -math.inf).triu(1)
+    """What each place of q [N, T, D] sees of k and v [N, T, D] up to itself; backward, seven times as fast as the fused kernel."""
+    score = torch.baddbmm(q.new_full((1, q.shape[1], q.shape[1]), -math.inf).triu(1), q, k.mT, alpha=GAIN / q.shape[-1] ** 0.5)
     return torch.bmm(score.softmax(-1), v)
 
 
@@ -58,11 +56,13 @@ class Block(nn.Module):
         qk, v = torch.split(qkv, [2, 1], 2)
         q, k = F.layer_norm(qk, (qk.shape[-1],)).permute(2, 0, 3, 1, 4).unbind()  # [B, H, T, D]
         v = v.squeeze(2).transpose(1, 2)
-        if past is not None:
+        if past is None:
+            seen = _attend(*(part.reshape(b * self.heads, t, -1) for part in (q, k, v))).view(b, self.heads, t, -1)
+        else:
             past[0][:, :, at : at + 1], past[1][:, :, at : at + 1] = k, v
-            k, v = past[0][:, :, : at + 1], past[1][:, :, : at + 1]
-        seen = _attend(*(part.reshape(b * self.heads, -1, width // self.heads) for part in (q, k, v)))
-        seen = seen.view(b, self.heads, t, -1).transpose(1, 2).reshape(b, t, width)
+            keys, values = past[0][:, :, : at + 1], past[1][:, :, : at + 1]
+            seen = F.scaled_dot_product_attention(q, keys, values, scale=GAIN / q.shape[-1] ** 0.5)
+        seen = seen.transpose(1, 2).reshape(b, t, width)
         y = F.linear(seen, self.out.to(kind))
         x = x + (y * drop[0] if drop else y)
         y = feed_forward(x, self.up, self.down)
