@@ -43,11 +43,11 @@ class Workshop:
             channels = (wave, wave * 0.5, wave * 0.2) if number % 2 else (wave * 0.2, wave * 0.5, wave)
             Image.fromarray(np.stack(channels, 2).astype(np.uint8)).save(path)
         (folder / "photos" / "torn.png").write_bytes(path.read_bytes()[:100])
-        for number in range(24):
-            time = np.arange(2400 + 40 * number) / 8000
-            wave = np.sin(2 * np.pi * (900 if number % 2 else 300) * time) * np.exp(-9 * time) / 3
+        for number in range(40):
+            time, pitch = np.arange(2400 + 40 * number) / 8000, (900 if number % 2 else 300) + 20 * number
+            wave = np.sin(2 * np.pi * pitch * time) * np.exp(-9 * time) / 3
             (folder / "bells").mkdir(exist_ok=True)
-            soundfile.write(folder / "bells" / f"{'high' if number % 2 else 'low'}_{number}.wav", wave * (1 + number / 24), 8000)
+            soundfile.write(folder / "bells" / f"{'high' if number % 2 else 'low'}_{number}.wav", wave * (1 + number / 40), 8000)
         words = [f"The river {a} the {b} and the {c} {d}." for a in ("sees", "takes") for b in ("moon", "reed", "boat", "night")
                  for c in ("wind", "heron", "rain", "old man") for d in ("waits", "sleeps", "sings", "is gone")]  # fmt: skip
         lines = [words[i * 37 % len(words)] for i in range(len(words))]

@@ -13,8 +13,9 @@ import torch
 
 from mintage import trust
 from mintage.core.errors import BadItem, UsageError
-from mintage.core.spec import Item, Media, Sample
+from mintage.core.spec import Item, Media, Sample, Spec
 from mintage.core.store import content_hash
+from mintage.metrics import envelope
 from mintage.modalities.sound import Codec
 from mintage.nn import morse, recordings, spectral
 from mintage.nn.noise import Noise
@@ -366,3 +367,24 @@ def test_no_sign_is_heard_where_there_is_none():
         morse.LEVEL / 20 * 32767 * Noise("n").normal((len(morse.sign(8000)),)).numpy()
     ).astype(np.int16)
     assert morse.begins(noisy, 8000) >= 0
+
+
+def test_agreement_of_lengths_and_levels():
+    noise = Noise("envelope")
+    grid = torch.full((60, 1, 8, 40), -1.0)
+    for k, row in enumerate(grid):
+        row[:, k % 8, : 10 + k // 4] = 0.2 + 0.01 * (k % 5)
+    found = envelope.traits(grid)
+    assert found["duration"].tolist() == [10 + k // 4 for k in range(60)]
+    assert found["brightness"][:8].tolist() == pytest.approx(list(range(8)))
+    longer = envelope.traits(torch.cat([grid[..., :1].expand(-1, -1, -1, 9), grid], 3)[..., :40])
+    for values in found.values():
+        value, low, _ = envelope.agreement(values, values.roll(3), noise)
+        assert value == 1
+        assert low > 0.6
+    assert envelope.agreement(longer["duration"], found["duration"], noise)[2] < 0.7
+    assert envelope.agreement(torch.zeros(30), torch.ones(30), noise) == (0, 0, 0)
+    spec = fitted([tone()])[0].views()["grid"].at(time=40)
+    assert envelope.Metric.refuse(spec, 30) is None
+    assert envelope.Metric.refuse(spec, 3)
+    assert envelope.Metric.refuse(Spec("grid", (1, 8, 8), ("channel", "height", "width")), 300)

@@ -44,6 +44,8 @@ def hint(name: str) -> str:
     """What a number means, in one plain sentence; empty where its name says it."""
     if name.endswith("(plain view)"):
         return say("The same on coarse pixels and random filters, which nobody trained.")
+    if name.endswith(" agreement"):
+        return say("1 where made and held-out sounds have the same distribution of it.")
     return {
         "kernel distance": say("How far what it makes lies from your held-out items; 0 is as real as they are."),
         "two-sample accuracy": say("How often a classifier tells made from real; 50 % is guessing."),
