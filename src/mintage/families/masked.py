@@ -232,7 +232,7 @@ class Model(Conditioned):
         order = (draws[:, :columns] - (known > 0).float()).argsort(1)
         with torch.autocast("cpu", torch.bfloat16, enabled=knobs.get("dtype") == "bfloat16"):
             given, sharp = self.given(cond, b), float(knobs.get("temperature") or 1.0)
-            return self.net.draw(known, order, draws[:, columns:], given, sharp)
+            return self.net.draw(known, order, draws[:, columns:], given, sharp, knobs.get("forbid", ()))
 
     def _fill(self, seen: Tensor, wanted: Tensor, given: Tensor | None, noise: Noise, knobs: Knobs) -> None:
         """Draw the wanted places of a window [B, T] in random order, a few of each row at a time."""

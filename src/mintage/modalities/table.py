@@ -14,6 +14,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -31,7 +32,7 @@ from mintage.nn.cells import distinct, has_header, is_number, rows_of, tabular
 from mintage.nn.noise import Noise
 from mintage.nn.parquet import read_parquet, write_parquet
 from mintage.nn.reading import read_text
-from mintage.nn.schema import KINDS, Column, infer
+from mintage.nn.schema import KINDS, Column, infer, is_missing
 
 BYTES, CELLS = 1 << 30, 50_000_000  # larger tables are refused before they are read
 COLUMNS = 1000
@@ -228,7 +229,7 @@ class Codec:
         table = self._aligned([str(thing.content).split("\n", 1) for thing in media])
         for k, column in enumerate(self.columns):
             if column.kind in ("id", "constant"):
-                table[k] = list(column.make(seeds))
+                table[k] = [new if cell is None else cell for cell, new in zip(table[k], column.make(seeds), strict=True)]
         return table
 
     def words(self, media: Media) -> str:
@@ -259,6 +260,66 @@ class Codec:
         writer.writerows(zip(*columns, strict=True))
         path.write_bytes(text.getvalue().encode("utf-8", "replace"))
         return [path]
+
+    def known(self, given: Mapping[str, str], spec: Spec) -> tuple[dict[str, Tensor], list[dict[str, str]], tuple[int, ...]]:
+        """Cells by the names of their columns, or all rows of a file (it comes under ``class``, as a value without a name does).
+
+        Returns:
+            ``known`` and ``mask``, a row each; the cells as words; and where a file is completed, the ids of missing cells.
+        """
+        path = Path(given.get("class", ""))
+        whole = "class" not in [column.name for column in self.columns] and path.suffix.lower() in self.suffixes
+        rows = self._cells_of(path) if whole else [self._checked(given)]
+        if whole and len(given) > 1:
+            more = self._checked({name: cell for name, cell in given.items() if name != "class"})
+            rows = [{**row, **more} for row in rows]
+        filled = [[row.get(column.name) for column in self.columns] for row in rows]
+        x = self.encode([f"{compact(self.head)}\n{compact(cells)}" for cells in filled], spec)
+        there = [[column.holds(row.get(column.name)) for column in self.learned] for row in rows]
+        mask = torch.tensor(there, dtype=torch.float32).view(len(rows), -1)
+        if spec.kind == "grid":
+            widths = torch.tensor([_width(column) for column in self.learned])
+            return {"known": x * (mask := mask.repeat_interleave(widths, 1)), "mask": mask}, rows, ()
+        gaps = tuple(low for (low, _), column in zip(spec.slots, self.learned, strict=True) if column.gaps) if whole else ()
+        return {"known": x.long(), "mask": mask}, rows, gaps
+
+    def _checked(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Cells that a person named, if they can be of their columns."""
+        columns = {column.name: column for column in self.columns}
+        for name, cell in given.items():
+            if name not in columns:
+                raise UsageError(unknown("--given", name, columns))
+            column = columns[name]
+            if column.kind == "category" and cell not in column.index:
+                raise UsageError(unknown(f"--given {name}=", cell, column.names))
+            if column.learned and not column.holds(cell):
+                raise UsageError(say("--given {name}={cell}: {name} holds a {kind}.", name=name, cell=cell, kind=say(column.kind)))
+        return dict(given)
+
+    def _cells_of(self, path: Path) -> list[dict[str, str]]:
+        """The cells of a file's rows that are not missing, by column."""
+        if not path.is_file():
+            raise UsageError(say("--given {path}: there is no such file.", path=path))
+        try:
+            head, rows = read_parquet(path, CELLS, BYTES) if path.suffix.lower() == ".parquet" else _delimited(path)
+        except BadItem as error:
+            raise UsageError(say("--given {path}: {reason}.", path=path, reason=error)) from None
+        names = {column.name for column in self.columns}
+        if not names & set(head["columns"]):
+            raise UsageError(unknown("--given", head["columns"][0], sorted(names)))
+        pairs = [zip(head["columns"], row, strict=False) for row in rows]
+        return [{name: cell for name, cell in row if name in names and cell is not None and not is_missing(cell)} for row in pairs]
+
+    def kept(self, media: Sequence[Media], words: Sequence[Mapping[str, str]]) -> list[Media]:
+        """Rows with the cells that were given, as they were given."""
+        names, made = self.head["columns"], []
+        for thing, cells in zip(media, words, strict=True):
+            if known := {names.index(name): cell for name, cell in cells.items() if name in names}:
+                head, body = str(thing.content).split("\n", 1)
+                row = [known.get(k, cell) for k, cell in enumerate(json.loads(body))]
+                thing = replace(thing, content=f"{head}\n{compact(row)}")
+            made.append(thing)
+        return made
 
     def passages(self, x: Tensor, spec: Spec) -> list[str]:
         """A row as one word of its ids: it is copied where all columns fall where one training row's do."""

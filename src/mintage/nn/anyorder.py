@@ -124,7 +124,10 @@ class AnyOrder(nn.Module):
         return torch.stack(told, 1)
 
     @torch.inference_mode()
-    def draw(self, known: Tensor, order: Tensor, points: Tensor, given: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+    def draw(
+        self, known: Tensor, order: Tensor, points: Tensor, given: Tensor | None = None, temperature: float = 1.0,
+        forbid: Sequence[int] = (),
+    ) -> Tensor:  # fmt: skip
         """Rows drawn column by column. [B, C]
 
         Args:
@@ -133,12 +136,14 @@ class AnyOrder(nn.Module):
             points: Where in its distribution each draw falls, 0…1 [B, C], by place in the order.
             given: A condition, added to all embeddings [B, 1, W].
             temperature: Sharpness.
+            forbid: Ids that are not drawn.
         """
         b, made = len(known), known.clone()
         before, kind = torch.ones(b, 1, dtype=torch.int64), working_dtype(known)
         shape = (b, self.heads, self.columns, self.width // self.heads)
         pasts = [(torch.empty(shape, dtype=kind), torch.empty(shape, dtype=kind)) for _ in self.blocks]
         head, bias = self.head.to(kind), self.head_bias.to(kind)
+        bias = bias.index_fill(0, torch.tensor(forbid, dtype=torch.int64), -math.inf) if forbid else bias
         for at in range(self.columns):
             asked = order[:, at : at + 1]
             x = self._enter(before, asked, given)

@@ -100,6 +100,12 @@ class Column:
         numbers = Quantiles.restore(state["numbers"]) if state["numbers"] else None
         return cls(**{**state, "names": tuple(state["names"]), "numbers": numbers})
 
+    def holds(self, cell: str | None) -> bool:
+        """Whether a cell says something that was learned of this column."""
+        if is_missing(cell):
+            return False
+        return not bool(np.isnan(self.values([cell])[0])) if self.numbers else cell in self.index
+
     def values(self, cells: Sequence[str | None]) -> Floats:
         """Cells of a numeric column as numbers; NaN for what is none. [N]"""
         read = _date_reader(self.format) if self.kind == "date" else _number

@@ -123,7 +123,7 @@ def train(
 
 @app.command(help=say("Make samples as labelled files."))
 def generate(
-    model: ModelName, n: Annotated[int, typer.Option("-n", help=say("How many."))] = 16, seed: Seed = 0,
+    model: ModelName, n: Annotated[int | None, typer.Option("-n", help=say("How many; 16 if not said."))] = None, seed: Seed = 0,
     prompt: Annotated[str, typer.Option(help=say("Beginning of a text, or a caption."))] = "",
     given: Annotated[list[str], typer.Option(help=say("A condition, such as class=3."), metavar="NAME=VALUE")] = [],  # noqa: B006
     out: Annotated[Path | None, typer.Option(help=say("Folder for the files."))] = None,

@@ -33,6 +33,7 @@ from mintage.core.words import say
 from mintage.nn.noise import Noise
 from mintage.verbs.load import Loaded, load
 
+SAMPLES = 16  # where nobody says how many
 MAX_SAMPLES = 1_000_000
 BLANKS = "_＿□"  # each stands for one token that is not known, to a model that fills in
 
@@ -226,20 +227,46 @@ def as_samples(loaded: Loaded, x: Tensor, seeds: Sequence[int], given: Sequence[
     target, codec = loaded.recipe.target, loaded.codec
     rough = {"noise": Noise.rows_of(seeds).fork("rough")} if getattr(codec, "rough", False) else {}
     media = codec.decode(x, target, **rough)
+    media = codec.kept(media, given) if hasattr(codec, "kept") else media
     made = [Sample(m, seed, content_hash(m.content), dict(g)) for m, seed, g in zip(media, seeds, given, strict=True)]
     if target.kind == "grid":
         return [replace(sample, grid=row) for sample, row in zip(made, x, strict=True)]
     return [replace(sample, passage=text) for sample, text in zip(made, loaded.codec.passages(x, target), strict=True)]
 
 
-def asked_words(loaded: Loaded, cond: Cond, given: Mapping[str, str], n: int, seeds: Sequence[int]) -> list[dict[str, str]]:
+def asked_words(loaded: Loaded, given: Sequence[Mapping[str, str]], seeds: Sequence[int]) -> list[dict[str, str]]:
     """What each sample was asked for, as words, for its label."""
-    rows = [dict(given) for _ in range(n)]
-    if "class" in loaded.recipe.cond and "class" not in given:
+    rows = [dict(words) for words in given]
+    if "class" in loaded.recipe.cond and not any("class" in words for words in given):
         names = loaded.recipe.cond["class"].channels
         for row, index in zip(rows, default_classes(loaded, seeds).tolist(), strict=True):
             row["class"] = names[index]
     return rows
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asks of one model: sampler settings, and conditions with their words, a row each, repeated in turn."""
+
+    knobs: dict[str, Any]
+    cond: dict[str, Tensor]
+    words: Sequence[Mapping[str, str]]
+
+
+def request(loaded: Loaded, given: Mapping[str, str], options: Sequence[str]) -> Request:
+    """Read a request.
+
+    Raises:
+        UsageError: A setting, condition, class, column or cell that the model does not know.
+        RefusedError: Columns are given to a model that cannot hear them.
+    """
+    knobs, target = read_knobs(loaded, options), loaded.recipe.target
+    if not given or not hasattr(loaded.codec, "known"):
+        return Request(knobs, conditions(loaded, given, 1), [dict(given)])
+    if target.kind == "grid" and "mask" not in loaded.recipe.cond:
+        raise RefusedError(say("{family} makes whole rows; train --family masked to give columns.", family=loaded.recipe.family))
+    cond, words, forbidden = loaded.codec.known(given, target)
+    return Request({**knobs, "forbid": forbidden} if forbidden else knobs, cond, words)
 
 
 def read_knobs(loaded: Loaded, pairs: Sequence[str]) -> dict[str, Any]:
@@ -289,7 +316,7 @@ def maker_of(seeds: Sequence[int], count: int) -> list[int]:
 
 def generate(
     model: str,
-    n: int = 16,
+    n: int | None = None,
     seed: int = 0,
     prompt: str = "",
     given: Mapping[str, str] | None = None,
@@ -303,7 +330,7 @@ def generate(
 
     Args:
         model: A run's folder, its name, or a model folder.
-        n: How many.
+        n: How many; if None 16, or as many as ``given`` has rows to complete.
         seed: Seed of the first; sample k has seed + k.
         prompt: Beginning of a text, or a caption.
         given: Conditions by name, as text.
@@ -318,7 +345,7 @@ def generate(
         RefusedError: What was asked for is not made, or models of different media or sizes were mixed.
         StoreError: Damaged model folder, or no room to write.
     """
-    if not 1 <= n <= MAX_SAMPLES:
+    if n is not None and not 1 <= n <= MAX_SAMPLES:
         raise UsageError(say("-n {n}: choose from 1 to {most}.", n=n, most=MAX_SAMPLES))
     members = members_of([model, *mixed], runs)
     loaded, samples, seconds = members[0], list[Sample](), 0.0
@@ -326,13 +353,16 @@ def generate(
     ruling = next((r for words in asked if not (r := trust.screen(words)).admitted), None)
     if ruling is not None:
         raise RefusedError(ruling.reason)
-    ready = [(read_knobs(member, options), conditions(member, words, 1)) for member, words in zip(members, asked, strict=True)]
+    ready = [request(member, words, options) for member, words in zip(members, asked, strict=True)]
+    n = n or max(SAMPLES if len(ready[0].words) == 1 else 0, len(ready[0].words))
     makers = maker_of(range(seed, seed + n), len(members))
-    for k, (member, words, (knobs, one)) in enumerate(zip(members, asked, ready, strict=True)):
+    for k, (member, own_request) in enumerate(zip(members, ready, strict=True)):
+        knobs = own_request.knobs
         seeds = [own for own, maker in zip(range(seed, seed + n), makers, strict=True) if maker == k]
         if not seeds:
             continue
-        cond = {name: row.expand(len(seeds), *row.shape[1:]) for name, row in one.items()}
+        at = torch.tensor([(own - seed) % len(own_request.words) for own in seeds])
+        cond, words = _rows(own_request.cond, at), [own_request.words[i] for i in at.tolist()]
         begin = time.perf_counter()
         x = (
             _streamed(member, cond, seeds[0], knobs, on)
@@ -340,10 +370,10 @@ def generate(
             else draw(member, len(seeds), cond=cond, knobs=knobs, seeds=seeds)
         )
         seconds += time.perf_counter() - begin
-        made = as_samples(member, x, seeds, asked_words(member, cond, words, len(seeds), seeds))
+        made = as_samples(member, x, seeds, asked_words(member, words, seeds))
         samples += [replace(sample, model=_story(member, knobs)) for sample in made] if k else made
     samples.sort(key=lambda sample: sample.seed)
-    paths, held = send_out(loaded, samples, "file", out or loaded.run.outputs, ready[0][0], members[1:])
+    paths, held = send_out(loaded, samples, "file", out or loaded.run.outputs, ready[0].knobs, members[1:])
     for sentence in held:
         on(Event("warning", "generate", sentence))
     named = {sample.name: sample for sample in samples}  # what was held back has no file, a sheet no seed

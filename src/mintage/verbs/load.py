@@ -112,7 +112,7 @@ class Loaded:
         fill(sketch, load_tensors(path), path)
         return sketch
 
-    def generate(self, n: int = 16, seed: int = 0, **more: Any) -> Made:
+    def generate(self, n: int | None = None, seed: int = 0, **more: Any) -> Made:
         """Make ``n`` samples and release them as files; see ``mintage.generate``."""
         from mintage.verbs.generate import generate
 
