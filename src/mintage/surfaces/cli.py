@@ -88,6 +88,7 @@ def make(
 def inspect(data: Data, o: Options = [], json_: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:  # noqa: B006
     """Look at data."""
     from mintage.core.config import parse, to_json
+    from mintage.verbs.guesses import listed
     from mintage.verbs.inspect import data_keys, manifest
     from mintage.verbs.inspect import inspect as verb
 
@@ -96,7 +97,7 @@ def inspect(data: Data, o: Options = [], json_: Json = False, quiet: Quiet = Fal
     aside = [row for row in manifest(found) if not row["admitted"]]
     keys = ("modality", "classes", "given_names", "sizes", "summary", "guesses")
     value = {**{key: to_json(getattr(found, key)) for key in keys}, "items": len(found.items), "set_aside": aside}
-    _out(json_, value, [*found.summary, *found.guesses, *(f"{row['path']}: {row['reason']}" for row in aside)])
+    _out(json_, value, [*found.summary, *listed(found.guesses), *(f"{row['path']}: {row['reason']}" for row in aside)])
 
 
 @app.command(help=say("Train a model, or go on with one: the same command resumes."))

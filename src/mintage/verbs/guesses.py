@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from rich.cells import cell_len
+
 from mintage.core import registry
 from mintage.core.errors import BadItem, DataError, UsageError
 from mintage.core.protocols import Codec
@@ -43,7 +45,13 @@ class Guess:
 
     def __str__(self) -> str:
         note = say("say otherwise with {override}", override=self.override) if self.override else ""
-        return f"{self.name:<10} {self.value}  ({self.why}{'; ' if note else ''}{note})"
+        return f"{self.value}  ({self.why}{'; ' if note else ''}{note})"
+
+
+def listed(guesses: Sequence[Guess]) -> list[str]:
+    """The table as lines of text, values under each other (a wide character takes two places)."""
+    wide = max((cell_len(guess.name) for guess in guesses), default=0)
+    return [f"{guess.name}{' ' * (wide - cell_len(guess.name))}  {guess}" for guess in guesses]
 
 
 @dataclass
