@@ -48,6 +48,14 @@ class Workshop:
             wave = np.sin(2 * np.pi * pitch * time) * np.exp(-9 * time) / 3
             (folder / "bells").mkdir(exist_ok=True)
             soundfile.write(folder / "bells" / f"{'high' if number % 2 else 'low'}_{number}.wav", wave * (1 + number / 40), 8000)
+        across = np.arange(32)
+        for number in range(40):
+            (folder / "clips" / ("right" if number % 2 else "left")).mkdir(parents=True, exist_ok=True)
+            places = [4 + number % 8 + (t if number % 2 else 12 - t) for t in range(12)]
+            spots = [np.exp(-((across - x) ** 2)[None] / 9 - ((across - 4 - number % 24) ** 2)[:, None] / 9) for x in places]
+            first, *rest = [Image.fromarray((40 + 200 * spot).astype(np.uint8)) for spot in spots]
+            name = folder / "clips" / ("right" if number % 2 else "left") / f"{number}.gif"
+            first.save(name, save_all=True, append_images=rest, duration=80, loop=0)
         words = [f"The river {a} the {b} and the {c} {d}." for a in ("sees", "takes") for b in ("moon", "reed", "boat", "night")
                  for c in ("wind", "heron", "rain", "old man") for d in ("waits", "sleeps", "sings", "is gone")]  # fmt: skip
         lines = [words[i * 37 % len(words)] for i in range(len(words))]

@@ -150,9 +150,10 @@ def _animation(path: Path, side: int, fps: float) -> Clip:
                 picture.seek(len(shots))
             except EOFError:
                 break
-    waits = np.diff([t for t, _ in shots])
-    rate = 1 / max(float(np.median(waits)), 0.001) if len(waits) else PACE
-    rate = pace(min(rate, 120.0), fps)
+    shortest = max(0.01, min(np.diff([*(t for t, _ in shots), now])))  # encoders join frames that are alike
+    if now - shots[-1][0] > 1.5 * shortest:
+        shots.append((now - shortest, shots[-1][1]))
+    rate = pace(1 / shortest, fps)
     return Clip(_stacked(list(paced(iter(shots), rate))), rate, len(shots) < min(most, KEPT))
 
 

@@ -44,13 +44,14 @@ def told(real: Tensor, altered: Tensor, labels: Tensor | None, noise: Noise) -> 
     """Share of pairs in which the real one is found, with its 95 % interval; one half is chance.
 
     Args:
-        real: Items. [N, C, H, W]
-        altered: Their altered twins. [N, C, H, W]
+        real: Items. [N, C, H, W] or [N, C, T, H, W]
+        altered: Their altered twins, alike.
         labels: Their classes, where there are any: what is unusual within a class tells too. [N]
         noise: Chooses pairs, patches and folds.
     """
     order = noise.permutation(len(real))[:PAIRS]
     n, x = len(order), torch.cat([real[order], altered[order]])
+    x = x.flatten(1, -3) if x.ndim > 4 else x  # the frames of a clip are looked at together
     if max(x.shape[2:]) > SIDE:
         scale = SIDE / max(x.shape[2:])
         x = F.adaptive_avg_pool2d(x, (max(PATCH, round(x.shape[2] * scale)), max(PATCH, round(x.shape[3] * scale))))

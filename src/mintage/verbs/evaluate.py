@@ -39,7 +39,7 @@ HELD_LEAST = 30  # held-out items below which nothing about "real" can be said
 HELD_SHARE = 0.2  # of all items are held out
 GAIN_WIDTH = 0.1  # nats per character or token: an interval wider than this proves nothing
 HELPS = 0.03  # a doubling of the data that gains this much is worth its while
-HEADLINES = ("kernel distance", "two-sample accuracy")  # decide "real" for grids
+HEADLINES = ("kernel distance", "motion distance", "two-sample accuracy")  # decide "real" for grids; of clips, how they move
 FIRST = ("bits per byte", "nats per character", "nats per token", *HEADLINES, "coverage", "recall", "copies", "copy p-value")
 
 

@@ -49,6 +49,9 @@ def hint(name: str) -> str:
     return {
         "kernel distance": say("How far what it makes lies from your held-out items; 0 is as real as they are."),
         "two-sample accuracy": say("How often a classifier tells made from real; 50 % is guessing."),
+        "motion distance": say("How far the way it moves lies from that of your held-out clips; 0 is as real as they are."),
+        "frozen clips": say("Share in which less moves than in nearly all real clips."),
+        "flickering clips": say("Share that jerks from frame to frame more than nearly all real clips."),
         "Fréchet distance": say("Distance of mean and spread; means something only beside the floor."),
         "nats per character": say("How surprised it is by your held-out text; lower is better."),
         "bits per byte": say("The same for any alphabet."),
