@@ -13,7 +13,7 @@ from mintage.core.spec import BOS, EOS, Evidence, Item, Media, Sample, Spec
 from mintage.core.store import content_hash
 from mintage.metrics import form, melody, pitchclass, wellformed
 from mintage.modalities.music import Codec
-from mintage.nn import events, midi, steps, synth
+from mintage.nn import events, midi, roll, steps, synth
 from mintage.nn.copies import Verbatim
 from mintage.nn.events import METRES, PITCHES, Layout
 from mintage.nn.noise import Noise
@@ -362,3 +362,52 @@ def test_slips_are_counted():
     length = max(i for i, t in enumerate(row) if events.LASTS <= t < events.VOLUMES and events.PLACES <= row[i + 1] < events.LASTS)
     assert wellformed.slips(row[:length] + row[length + 1 :]) >= 1, "a pitch without a length"
     assert wellformed.slips(row[20:]) <= 1, "a passage begins anywhere"
+
+
+def test_a_roll_keeps_notes_repeats_and_held_ones():
+    rows = [(0, 24, 60, 90, 0, 0), (24, 24, 60, 90, 0, 0), (48, 12, 64, 90, 0, 0), (60, 36, 65, 90, 0, 0), (0, 96, 48, 90, 1, 0)]
+    rows += [(0, 96, 52, 90, 1, 0)]
+    own = joined(barred([(0, 4, 4)], [], 96), np.array(rows, np.int32))
+    frame = roll.fit([own] * 3, (4, 4), (0, 0), 90, 120)
+    assert frame.single == (True, False)
+    assert (frame.bases, frame.bar, frame.bars) == ((60, 48), 16, 4)
+    cells = frame.encode(own, 16)
+    assert cells.shape == (2, 16, 16)
+    again = frame.decode(cells / 127.5 - 1)
+    assert np.array_equal(again, own)
+    both = cells / 127.5 - 1
+    both[0, 7, 4:8] = 0.3  # fainter than what the voice sings already
+    assert np.array_equal(frame.decode(both), own)
+    assert len(frame.decode(np.full((2, 16, 16), -1.0))) == 0
+    wide = own.copy()
+    wide[wide[:, PITCH] == 64, PITCH] = 100
+    assert frame.encode(wide, 16).any((1, 2)).all()
+
+
+def test_rolls_are_cut_transposed_and_written():
+    codec = fitted(40)
+    codec.configure({"view": "roll"})
+    spec = codec.sized(codec.views()["roll"], {}, 5, "2")
+    assert spec.size("time") == 32
+    own = tune(3, count=6)
+    parts = codec.cut(own, spec)
+    assert len(parts) == 5
+    assert np.array_equal(notes(parts[2])[:, PITCH], notes(own)[(notes(own)[:, 0] >= 192) & (notes(own)[:, 0] < 384), PITCH])
+    x = codec.encode([part for k in range(20) for part in codec.cut(tune(k), spec)], spec).float() / 127.5 - 1
+    twins = codec.augment(x, spec, Noise("roll"))
+    assert ((twins != x).flatten(1).any(1)).float().mean() > 0.3
+    assert torch.equal((twins > 0).sum((2, 3)), (x > 0).sum((2, 3))), "nothing leaves its window"
+    for before, after in zip(codec.decode(x, spec), codec.decode(twins, spec), strict=True):
+        assert np.array_equal(np.diff(notes(before.content)[:, PITCH]), np.diff(notes(after.content)[:, PITCH]))
+    for size in ("0", "33", "2x2", "x"):
+        with pytest.raises(UsageError):
+            codec.sized(spec, {}, 5, size)
+    with pytest.raises(UsageError):
+        codec.configure({"view": "score"})
+
+
+def test_a_network_learns_rolls(tmp_path, runs):
+    run = train(Wish(str(folder(tmp_path / "tunes", 24)), "vae", size="2", options=("view=roll", "steps=8", "width=16"))).run
+    made = generate(str(run), n=2)
+    assert [path.suffix for path in made.paths] == [".mid", ".mid", ".wav", ".wav"]
+    assert all(trust.verify(path).verdict == "compliant" for path in made.paths)

@@ -19,19 +19,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mintage.core.config import to_json
+from mintage.core.config import from_json, to_json
 from mintage.core.errors import BadItem, UsageError
 from mintage.core.spec import BOS, EOS, MASK, PAD, RESERVED, Item, Media, Spec, Specs
 from mintage.core.words import say
-from mintage.nn import midi, pianoroll, recordings, steps, synth
+from mintage.nn import midi, pianoroll, recordings, roll, steps, synth
 from mintage.nn.events import KEYS, PITCHES, Layout
 from mintage.nn.given import Given
 from mintage.nn.noise import Noise
+from mintage.nn.roll import Frame
 from mintage.nn.tune import (
     DRUMS,
     LOUD,
     PITCH,
+    PLAIN,
     PROGRAM,
+    QUARTER,
     TEMPO,
     VELOCITY,
     VOICE,
@@ -41,6 +44,7 @@ from mintage.nn.tune import (
     classes,
     excerpt,
     keys,
+    metre,
     notes,
     shape,
 )
@@ -64,6 +68,7 @@ class Codec:
     pipeline = "text-to-audio"
     unit = "tokens"
     captioned = True
+    options = ("view",)
     certain = True  # a transposed tune is as real as the tune
 
     def __init__(self) -> None:
@@ -74,6 +79,8 @@ class Codec:
         self.aims = np.ones(24)  # how often each key should be
         self.unused: tuple[int, ...] = ()
         self.length = LONGEST
+        self.frame = Frame()
+        self.view = ""  # a person's wish
         self._waiting: dict[tuple[Path, int], Any] = {}  # listed by ``items`` and not yet read
 
     @staticmethod
@@ -119,6 +126,9 @@ class Codec:
         common = (struck.most_common(1) or [(LOUD, 0)])[0][0], (speeds.most_common(1) or [(WALK, 0)])[0][0]
         self.layout = Layout(tuple(program for program, _ in self.voices), loud, paced, *common)
         self._measure([self._slotted(tune) for tune in tunes])
+        written = Counter(metre(tune) for tune in tunes).most_common(1)
+        slotted = [self._slotted(tune) for tune in tunes] or [np.zeros((0, 6), np.int32)]
+        self.frame = roll.fit(slotted, written[0][0] if written else PLAIN, self.layout.programs, *common)
 
     def _measure(self, tunes: Sequence[Tune]) -> None:
         """Ranges, keys and tokens of tunes whose voices are ours."""
@@ -149,6 +159,7 @@ class Codec:
             "keys": [round(float(share), 6) for share in self.aims],
             "unused": list(self.unused),
             "longest": self.length,
+            "frame": to_json(self.frame),
             **self.given.state,
         }
 
@@ -160,11 +171,41 @@ class Codec:
         self.ranges = [(int(low), int(high)) for low, high in state["ranges"]]
         self.aims = np.array(state["keys"])
         self.unused, self.length = tuple(state["unused"]), int(state["longest"])
+        self.frame = from_json(Frame, state["frame"])
         self.given.restore(state)
 
     def views(self) -> Specs:
-        """One row of tokens; the plan chooses its length."""
-        return {"tokens": Spec("tokens", (0,), ("token",), ("remi",), self.layout.vocab)}
+        """One row of tokens, of which the plan chooses the length, and a piano roll of some bars."""
+        names = tuple(f"voice {k + 1}" for k in range(len(self.voices)))
+        pitches, rate = self.frame.pitches, float(QUARTER // roll.STEP)
+        views = {
+            "tokens": Spec("tokens", (0,), ("token",), ("remi",), self.layout.vocab),
+            "roll": Spec("grid", (len(names), pitches, 0), ("channel", "pitch", "time"), names, rate=rate),
+        }
+        return {self.view: views[self.view]} if self.view else views
+
+    def sized(self, view: Spec, shapes: Mapping[tuple[int, ...], int], minutes: float, size: str) -> Spec:
+        """Of a piano roll how many bars; of tokens nothing.
+
+        Raises:
+            UsageError: ``--size`` is no number of bars that makes a grid.
+        """
+        if view.kind == "tokens":
+            return view
+        count = int(size) if size.isascii() and size.isdecimal() and len(size) < 3 else 0
+        if size and (not 1 <= count <= 32 or count * self.frame.bar % 4):
+            raise UsageError(say("--size {size}: give a number of bars from 1 to 32, such as 4.", size=size))
+        return view.at(time=(count or self.frame.bars) * self.frame.bar)
+
+    def configure(self, options: Mapping[str, str]) -> None:
+        """``-o view=tokens`` or ``roll``, for families that could take either.
+
+        Raises:
+            UsageError: It is neither.
+        """
+        self.view = options.get("view", "")
+        if self.view not in ("", "tokens", "roll"):
+            raise UsageError(say("-o view={view}: choose tokens or roll.", view=self.view))
 
     def conditions(self) -> Specs:
         """What came with the tunes and can be asked for."""
@@ -189,7 +230,11 @@ class Codec:
         return found
 
     def encode(self, contents: Sequence[Tune], spec: Spec) -> Tensor:
-        """bos, ids, eos; cut to the spec's length (0: the longest) and padded. → [B, T] int32"""
+        """bos, ids, eos; cut to the spec's length (0: the longest) and padded: [B, T] int32. Rolls: [B, V, P, T] uint8"""
+        if spec.kind == "grid":
+            length = spec.size("time")
+            cells = [self.frame.encode(self._slotted(contents[i]), length) for i in range(len(contents))]
+            return torch.from_numpy(np.stack(cells) if cells else np.zeros((0, *spec.shape), np.uint8))
         rows = [[BOS, *self.layout.encode(self._slotted(contents[i])), EOS] for i in range(len(contents))]
         length = spec.shape[0] or max(map(len, rows), default=0)
         out = torch.full((len(rows), length), PAD, dtype=torch.int32)
@@ -198,8 +243,15 @@ class Codec:
         return out
 
     def decode(self, x: Tensor, spec: Spec) -> list[Media]:
-        """Ids [B, T] → tunes, each up to its eos."""
+        """Ids [B, T] → tunes, each up to its eos; rolls [B, V, P, T] → tunes of some bars."""
+        if spec.kind == "grid":
+            values = x.float().cpu().numpy() if x.dtype != torch.uint8 else x.cpu().numpy().astype(np.float32) / 127.5 - 1
+            return [Media(self.frame.decode(row), self.mime, ".mid") for row in values]
         return [Media(self.layout.decode(row), self.mime, ".mid") for row in x.tolist()]
+
+    def cut(self, content: Tune, spec: Spec) -> list[Tune]:
+        """The passages of a tune that are examples of a piano roll."""
+        return roll.pieces(content, max(1, spec.size("time") // self.frame.bar))
 
     def begun(self, prompt: str, fills: bool) -> Tensor:
         """A file, or some bars of it (``tune.mid#1-8``), to go on from; to be filled, the pitches of a voice (``#voice=2``). [1, P]
@@ -247,7 +299,9 @@ class Codec:
         return "audio/mpeg", recordings.encoded(as_integers(synth.render(media.content, MINUTE)), synth.RATE, ".mp3")
 
     def augment(self, x: Tensor, spec: Spec, noise: Noise) -> Tensor:
-        """Each tune in a key drawn as often as the data has it, within the range of every voice. [B, T]"""
+        """Each tune in a key drawn as often as the data has it, within the range of every voice. [B, ...]"""
+        if spec.kind == "grid":
+            return self._transposed(x, noise)
         ids = x.numpy()
         pitched = ids >= PITCHES
         voice, pitch = np.divmod(np.where(pitched, ids - PITCHES, 0), KEYS)
@@ -257,14 +311,33 @@ class Codec:
         low, high = (np.array(ends)[voice] for ends in zip(*self.ranges, strict=True))
         down = np.where(pitched, low - pitch, -KEYS).max(1)  # the lowest shift that stays in range
         up = np.where(pitched, high - pitch, KEYS).min(1)
+        shift = self._shifts(key, down, up, noise)
+        return x + shift[:, None].to(x.dtype) * torch.from_numpy(pitched)
+
+    def _shifts(self, key: np.ndarray, down: np.ndarray, up: np.ndarray, noise: Noise) -> Tensor:
+        """By how much to transpose from each key, between the shifts that stay in range. [B]"""
         shifts = np.arange(-6, 6)
         tonic, minor = key % 12, key // 12
         weight = self.aims[(tonic[:, None] + shifts) % 12 + 12 * minor[:, None]]
         weight = np.where((shifts >= down[:, None]) & (shifts <= up[:, None]), weight, 0.0)
         weight[:, 6] += 1e-9  # as it is written always fits
-        chosen = noise.choose(torch.from_numpy(weight).log())
-        shift = torch.from_numpy(shifts)[chosen]
-        return x + shift[:, None].to(x.dtype) * torch.from_numpy(pitched)
+        return torch.from_numpy(shifts)[noise.choose(torch.from_numpy(weight).log())]
+
+    def _transposed(self, x: Tensor, noise: Noise) -> Tensor:
+        """The same for rolls [B, V, P, T]: nothing may leave its voice's window, and drums stay."""
+        moving = torch.tensor([program != DRUMS for program in self.layout.programs])
+        rows = (x[:, moving] > 0).any(3)  # [B, V, P]
+        if not rows.any():
+            return x
+        heard = (x[:, moving] > 0).sum((1, 3)).double()  # windows begin at a C
+        fold = torch.zeros(len(x), 12, dtype=torch.float64).index_add_(1, torch.arange(x.shape[2]) % 12, heard)
+        place = torch.arange(x.shape[2])
+        low = torch.where(rows, place, x.shape[2]).amin((1, 2))
+        high = torch.where(rows, place, -1).amax((1, 2))
+        shift = self._shifts(keys(fold.numpy()), -low.numpy(), (x.shape[2] - 1 - high).numpy(), noise)
+        at = (place - shift[:, None]) % x.shape[2]  # [B, P]
+        turned = x.gather(2, at[:, None, :, None].expand_as(x))
+        return torch.where(moving[:, None, None], turned, x)
 
     def fingerprint(self, contents: Sequence[Tune]) -> np.ndarray:
         """MinHash over runs of five notes, in whatever key. [N, 512] uint8"""

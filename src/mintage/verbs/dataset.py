@@ -161,17 +161,20 @@ class Dataset:
             x = as_model(torch.from_numpy(np.ascontiguousarray(part.data[rows])), self.target)
             length = torch.full((size,), x.shape[-1])
         else:
-            x, length = self.windows(part, items, noise.uniform((size,)))
+            x, length = self.windows(part, items, noise.uniform((size,)), self.target.shape[0] // 2)
         cond = _at(part.given, items)
         return Batch(x, cond, part.weight[items], length, tuple(part.ids[i] for i in items[:1]))
 
-    def windows(self, part: Part, items: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
-        """One window a document, placed by ``where`` in 0…1. → [B, T], [B]"""
+    def windows(self, part: Part, items: Tensor, where: Tensor, beyond: int = 0) -> tuple[Tensor, Tensor]:
+        """One window a document, placed by ``where`` in 0…1. → [B, T], [B]
+
+        A place may fall up to ``beyond`` tokens outside and is moved in: so the first and last tokens are seen as often as others.
+        """
         span = self.target.shape[0]
         starts = torch.from_numpy(part.offsets[items.numpy()])
         ends = torch.from_numpy(part.offsets[items.numpy() + 1])
         free = (ends - starts - span).clamp(min=0)
-        starts = starts + (where * (free + 1)).long().clamp(max=free)
+        starts = starts + ((where * (free + 2 * beyond + 1)).long() - beyond).clamp(min=0).minimum(free)
         length = (ends - starts).clamp(max=span)
         place = starts[:, None] + torch.arange(span)  # [B, T]
         inside = torch.arange(span) < length[:, None]
@@ -205,12 +208,18 @@ def _write_part(folder: Path, name: str, items: Sequence[Item], inspection: Insp
     kind = np.dtype(np.uint8 if spec.kind == "grid" else np.int32)
     with open(folder / f"{name}.bin", "wb") as file:
         for start in range(0, len(items), CHUNK):
-            x = codec.encode(inspection.contents(items[start : start + CHUNK]), spec)
+            contents: Sequence[Any] = inspection.contents(items[start : start + CHUNK])
+            if spec.kind == "grid" and hasattr(codec, "cut"):
+                cuts = [codec.cut(contents[i], spec) for i in range(len(contents))]
+                contents, counts = [piece for pieces in cuts for piece in pieces], [len(pieces) for pieces in cuts]
+            else:
+                counts = [1] * len(contents)
+            x = codec.encode(contents, spec)
             if spec.kind == "grid":
                 array = x.contiguous().numpy()
                 kind = array.dtype
                 file.write(array.tobytes())
-                lengths += [1] * len(x)
+                lengths += counts
             else:
                 for row in x:
                     row = row[row != PAD].to(torch.int32)
@@ -241,6 +250,9 @@ def _map(folder: Path, name: str, items: list[Item], codec: Codec, target: Spec,
     offsets = np.load(folder / f"{name}.offsets.npy")
     path, grid = folder / f"{name}.bin", target.kind == "grid"
     dtype = np.dtype(read_json(folder / "done.json")["dtype"][name])
+    if grid:  # an item may give several examples
+        items = [item for item, n in zip(items, np.diff(offsets).tolist(), strict=True) for _ in range(n)]
+        offsets = np.arange(len(items) + 1)
     shape = (len(items), *target.shape) if grid else (int(offsets[-1]),)
     data = np.memmap(path, dtype, "r", shape=shape) if path.stat().st_size else np.zeros(shape, dtype)
     weight = torch.tensor([item.weight for item in items], dtype=torch.float32)

@@ -1,0 +1,144 @@
+"""Tunes ↔ piano rolls: a channel a voice, pitch upwards in a window of its own, time in sixteenths (Dong et al. 2018, MuseGAN).
+
+A cell is on while a note sounds. A note that is struck again right after itself ends a step early, and on the way back a gap of
+one step before the same pitch is closed, so repeated notes survive but for single sixteenths. Voices that are sung one
+note at a time stay so: the strongest cell wins. Metre, tempo and loudness are those of most of the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mintage.nn.tune import LENGTH, LOUD, PITCH, PLAIN, QUARTER, START, VOICE, WALK, Tune, barred, bars, joined, metre_ticks, notes
+
+STEP = QUARTER // 4
+SINGLE = 0.98  # share of the steps with a note that have one note, from which a voice is sung one note at a time
+EDGE = 0.005  # share of the notes at either end that a window of pitches may miss
+SHORT = 0.01  # share of the notes that may be shorter than the shortest made one
+CELLS = 64  # steps of a roll at most, unless a person wants more
+OCTAVE = 12
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How the rolls of a set of tunes are laid out.
+
+    Attributes:
+        bases: The lowest pitch of each voice's window, a C.
+        pitches: Rows of every window.
+        single: Whether each voice is sung one note at a time.
+        shortest: Steps of the shortest note.
+        metre: Metre of most of the data.
+        programs: The instrument of each voice.
+        velocity: Loudness of what is made.
+        tempo: Tempo of what is made.
+    """
+
+    bases: tuple[int, ...] = (48,)
+    pitches: int = 32
+    single: tuple[bool, ...] = (False,)
+    shortest: int = 1
+    metre: tuple[int, int] = PLAIN
+    programs: tuple[int, ...] = (0,)
+    velocity: int = LOUD
+    tempo: int = WALK
+
+    @property
+    def bar(self) -> int:
+        """Steps of a bar."""
+        return max(1, metre_ticks(*self.metre) // STEP)
+
+    @property
+    def bars(self) -> int:
+        """Bars of a roll: as many as fit, doubling from one, and a number of steps that halves twice."""
+        fitting = [n for n in (1, 2, 4, 8) if n * self.bar <= CELLS and n * self.bar % 4 == 0]
+        return fitting[-1] if fitting else 4
+
+    def encode(self, tune: Tune, length: int) -> NDArray[np.uint8]:
+        """The first ``length`` steps of a tune whose voices are ours. [V, P, T]"""
+        roll = np.zeros((len(self.bases), self.pitches, length), np.uint8)
+        own = notes(tune)
+        first = np.rint(own[:, START] / STEP).astype(int)
+        last = np.maximum(first + 1, np.rint((own[:, START] + own[:, LENGTH]) / STEP).astype(int))
+        rows = own[:, PITCH] - np.array(self.bases)[own[:, VOICE]]
+        beyond = self.pitches - OCTAVE + (rows - self.pitches) % OCTAVE  # what is out of the window moves in by octaves
+        rows = np.where(rows < 0, rows % OCTAVE, np.where(rows >= self.pitches, beyond, rows))
+        struck = set(zip(own[:, VOICE].tolist(), rows.tolist(), first.tolist(), strict=True))
+        for voice, row, begin, end in zip(own[:, VOICE].tolist(), rows.tolist(), first.tolist(), last.tolist(), strict=True):
+            roll[voice, row, begin : end - 1 if end - begin > 1 and (voice, row, end) in struck else end] = 255
+        return roll
+
+    def decode(self, roll: NDArray[np.float32]) -> Tune:
+        """The tune in a roll of values in −1…1. [V, P, T] → [R, 6]"""
+        on = roll > 0
+        strongest = roll == roll.max(1, keepdims=True)
+        on &= strongest | ~np.array(self.single)[:, None, None]
+        edges = np.diff(np.pad(on, ((0, 0), (0, 0), (1, 1))).astype(np.int8), axis=2)
+        where, begins = np.argwhere(edges == 1), np.argwhere(edges == 1)[:, 2]
+        ends = np.argwhere(edges == -1)[:, 2]  # in the same order: voice, row, time
+        kept = ends - begins >= self.shortest - 1
+        where, begins, ends = where[kept], begins[kept], ends[kept]
+        same = (np.diff(where[:, 0]) == 0) & (np.diff(where[:, 1]) == 0)
+        closed = np.append(same & (begins[1:] - ends[:-1] == 1), False)[: len(ends)]
+        ends = ends + closed
+        enough = ends - begins >= self.shortest
+        where, begins, ends = where[enough], begins[enough], ends[enough]
+        rows = np.empty((len(where), 6), np.int32)
+        rows[:, 0], rows[:, 1] = begins * STEP, (ends - begins) * STEP
+        rows[:, 2], rows[:, 3] = where[:, 1] + np.array(self.bases)[where[:, 0]], self.velocity
+        rows[:, 4], rows[:, 5] = where[:, 0], np.array(self.programs)[where[:, 0]]
+        rows[:, 2] = np.minimum(rows[:, 2], 127)
+        return joined(barred([(0, *self.metre)], [(0, self.tempo)], on.shape[2] * STEP), rows)
+
+
+def pieces(tune: Tune, count: int) -> list[Tune]:
+    """Passages of ``count`` bars, each half a passage after the one before; a shorter tune is one piece."""
+    frame, own = bars(tune), notes(tune)
+    found = []
+    for first in range(0, max(1, len(frame) - count + 1), max(1, count // 2)):
+        part = frame[first : first + count]
+        begin, end = int(part[0, START]), int(part[-1, START] + part[-1, LENGTH])
+        rows = own[(own[:, START] < end) & (own[:, START] + own[:, LENGTH] > begin)].copy()
+        late = np.maximum(0, begin - rows[:, START])
+        rows[:, START] += late - begin
+        rows[:, LENGTH] = np.minimum(rows[:, LENGTH] - late, end - begin - rows[:, START])
+        part = part.copy()
+        part[:, START] -= begin
+        if len(rows):
+            found.append(np.concatenate([part, rows]).astype(np.int32))
+    return found
+
+
+def fit(tunes: Sequence[Tune], metre: tuple[int, int], programs: Sequence[int], velocity: int, tempo: int) -> Frame:
+    """The frame of tunes whose voices are numbered as ``programs``."""
+    rows = np.concatenate([notes(tune) for tune in tunes])
+    bases, tops, single = [], [], []
+    for voice in range(len(programs)):
+        own = np.sort(rows[rows[:, VOICE] == voice, PITCH])
+        edge = int(EDGE * len(own))
+        low, high = (int(own[edge]), int(own[len(own) - 1 - edge])) if len(own) else (60, 71)
+        bases.append(low // OCTAVE * OCTAVE)
+        tops.append(high)
+        single.append(_alone(tunes, voice))
+    pitches = max(top - base for top, base in zip(tops, bases, strict=True)) + 1
+    steps = np.sort(np.maximum(1, np.rint(rows[:, LENGTH] / STEP)))
+    shortest = int(steps[int(SHORT * len(steps))]) if len(steps) else 1
+    return Frame(tuple(bases), max(16, -(-pitches // 8) * 8), tuple(single), shortest, metre, tuple(programs), velocity, tempo)
+
+
+def _alone(tunes: Sequence[Tune], voice: int) -> bool:
+    """Whether a voice is sung one note at a time: how long its notes sound, over how long it is not silent."""
+    sounding, heard = 0, 0
+    for tune in tunes:
+        own = notes(tune)
+        own = own[own[:, VOICE] == voice]
+        ends = own[:, START] + own[:, LENGTH]
+        order = np.argsort(own[:, START], kind="stable")
+        reach = np.maximum.accumulate(np.concatenate([[0], ends[order]]))[:-1] if len(own) else ends
+        heard += int(np.maximum(0, ends[order] - np.maximum(own[order, START], reach)).sum())
+        sounding += int(own[:, LENGTH].sum())
+    return heard >= SINGLE * sounding
