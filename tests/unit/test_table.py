@@ -3,6 +3,7 @@
 import csv
 import json
 from datetime import date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ from mintage.verbs.evaluate import evaluate
 from mintage.verbs.generate import generate
 from mintage.verbs.inspect import inspect
 from mintage.verbs.plan import Wish
+from mintage.verbs.sheet import cramer
 from mintage.verbs.train import train
 
 N = 400
@@ -332,3 +334,15 @@ def test_the_verdict_on_rows_is_reached(run):
     names = {line.made.name for line in report.lines}
     assert {"two-sample accuracy", "column shapes", "pair trends", "train on made, test on real", "copies"} <= names
     assert report.verdict.word in ("gold", "bubble", "unproven")
+    page = Path(report.path).read_text(encoding="utf-8")
+    assert page.count('<svg class="bars"') == 4, "a histogram a column that is learned"
+    assert page.count('<svg class="heat"') == 2
+    assert "AB-1" not in page, "ids are made when rows are written"
+
+
+def test_cramer_knows_dependence_from_none():
+    draw = Noise("cramer")
+    a, b = draw.integers(0, 4, (2, 2000))
+    assert cramer(a, a) == pytest.approx(1, abs=0.01)
+    assert cramer(a, b) < 0.06
+    assert cramer(a, torch.zeros_like(a)) == 0

@@ -19,11 +19,14 @@ from mintage.core.spec import Cond, Media
 from mintage.core.store import read_jsonl
 from mintage.core.words import say
 from mintage.nn.noise import Noise
+from mintage.nn.rows import is_table
 from mintage.verbs.averages import Choice
 from mintage.verbs.cards import alarms
 from mintage.verbs.dataset import as_model
 from mintage.verbs.evidence import Bench
 from mintage.verbs.generate import as_samples, draw, read_out, send_out, steady
+from mintage.verbs.sheet import SHOWN as ROWS_SHOWN
+from mintage.verbs.sheet import Sheet, sheet_of
 
 SHOWN, TEXTS = 32, 8  # samples on the page
 PAIRS, COPIES = 8, 12
@@ -60,6 +63,7 @@ class Exhibit:
     copies: Sequence[tuple[Thing, Thing]] = ()
     between: Sequence[Sequence[Thing]] = ()
     losses: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    sheet: Sheet | None = None
 
 
 class Curator:
@@ -81,6 +85,9 @@ class Curator:
             first = draw(self.bench.loaded, len(first), self.bench.seed, given, knobs={"length": LENGTH})
         shown = self.view(first, self.words(asked, n))
         sketches = self.view(self.bench.sketch.made[: n // 4], [""] * n)
+        if is_table(self.recipe.target):
+            sheet = sheet_of(self.bench.made, self.rows_of(made[:ROWS_SHOWN]), self.rows_of(self.bench.sketch.made[:ROWS_SHOWN]))
+            return Exhibit(self.loaded.run.path.name, self.facts(), (), (), losses=losses(self.loaded.run.events), sheet=sheet)
         plain = Exhibit(self.loaded.run.path.name, self.facts(), shown, sketches, losses=losses(self.loaded.run.events))
         if not tokens:
             pairs, copies = self.beside(made, list(range(PAIRS))), self.beside(made, self.copied[:COPIES])
@@ -88,6 +95,11 @@ class Curator:
         if seen or self.bench.rows:
             return replace(plain, between=self.between_codes(made))
         return replace(plain, samples=self.marked(shown), copies=self.text_copies(made), between=self.between_codes(made))
+
+    def rows_of(self, x: Tensor) -> list[Media]:
+        """Rows of a table that may be seen."""
+        seeds = list(range(len(x)))
+        return [sample.media for sample in send_out(self.loaded, as_samples(self.loaded, x, seeds, [{}] * len(x)), "view")[0]]
 
     def view(self, x: Tensor, words: Sequence[str], playing: bool = True) -> list[Thing]:
         """Made content through the gate, with words under it."""

@@ -182,3 +182,46 @@ def _names(spots: Sequence[tuple[float, float, str]], kind: str = "name") -> lis
         placed.append((x, y))
         parts.append(f'<text class="{kind}" x="{x + 10:.1f}" y="{y + 4:.1f}">{escape(name)}</text>')
     return parts
+
+
+def histogram(name: str, labels: Sequence[str], made: Sequence[float], real: Sequence[float]) -> str:
+    """Shares of groups of one column, real as broad bars behind, made as narrow ones before them."""
+    wide, tall, bottom = 200, 90, 76
+    step, most = wide / max(1, len(labels)), max(*made, *real, 1e-9)
+    parts = [f'<line class="axis" x1="0" x2="{wide}" y1="{bottom}" y2="{bottom}"/>']
+    for k, (label, own, other) in enumerate(zip(labels, made, real, strict=True)):
+        told = escape(f"{label}: {say('made')} {100 * own:.1f} %, {say('held out')} {100 * other:.1f} %")
+        inner = f"<title>{told}</title>"
+        for kind, value, inset in (("floor", other, 0.06), ("made", own, 0.28)):
+            height = (bottom - 6) * value / most
+            x, width = step * (k + inset), step * (1 - 2 * inset)
+            inner += f'<rect class="{kind}" x="{x:.1f}" y="{bottom - height:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
+        parts.append(f"<g>{inner}</g>")
+    ends = [label if len(label) <= 14 else f"{label[:13]}…" for label in (labels[0].split(" … ")[0], labels[-1].split(" … ")[-1])]
+    parts.append(f'<text x="0" y="{tall - 2}">{escape(ends[0])}</text>')
+    parts.append(f'<text x="{wide}" y="{tall - 2}" text-anchor="end">{escape(ends[1])}</text>' if len(labels) > 1 else "")
+    off = 50 * sum(abs(a - b) for a, b in zip(made, real, strict=True))
+    about = escape(say("{name}: made and held-out shares differ by {off} % in all", name=name, off=f"{off:.1f}"), quote=True)
+    return f'<svg class="bars" role="img" aria-label="{about}" viewBox="0 0 {wide} {tall}">{"".join(parts)}</svg>'
+
+
+def heat(names: Sequence[str], values: Sequence[Sequence[float]], title: str) -> str:
+    """How much each two columns have to do with each other, darker is more."""
+    n, left = len(names), 110
+    cell = min(28.0, 330 / n)
+    size = left + cell * n
+    parts = []
+    for a, row in enumerate(values):
+        y = cell * a
+        short = names[a] if len(names[a]) <= 16 else f"{names[a][:15]}…"
+        parts.append(f'<text x="{left - 6}" y="{y + cell / 2 + 4:.1f}" text-anchor="end">{escape(short)}</text>')
+        for b, value in enumerate(row):
+            shade = f'fill-opacity="{value:.2f}"' if a != b else 'fill-opacity="0.06"'
+            told = f"<title>{escape(names[a])} × {escape(names[b])}: {value:.2f}</title>"
+            place = f'x="{left + cell * b:.1f}" y="{y:.1f}" width="{cell - 1:.1f}" height="{cell - 1:.1f}"'
+            parts.append(f'<rect class="made" {place} {shade}>{told}</rect>')
+    found = [(value, a, b) for a, row in enumerate(values) for b, value in enumerate(row) if a < b]
+    value, a, b = max(found, default=(0.0, 0, 0))
+    words = say("{title}: most between {a} and {b}, {value}", title=title, a=names[a], b=names[b], value=f"{value:.2f}")
+    told = escape(words, quote=True)
+    return f'<svg class="heat" role="img" aria-label="{told}" viewBox="0 0 {size:.0f} {cell * n:.0f}">{"".join(parts)}</svg>'

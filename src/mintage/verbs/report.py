@@ -23,6 +23,7 @@ from mintage.metrics.likelihood import GAIN
 from mintage.verbs.evaluate import QUESTIONS, Line, Report, Slice, percent
 from mintage.verbs.exhibit import Exhibit, Thing
 from mintage.verbs.plots import curves, interval, number, ranged
+from mintage.verbs.sheet import Sheet, drawn
 
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 CLASSES = 24  # shown; the report.json holds all
@@ -74,6 +75,11 @@ def hint(name: str) -> str:
         "distinctness": say("The same for the nearest other item: low means repeats."),
         "distinct three-grams": say("Share of all runs of three tokens that are different."),
         "repeated eight-grams": say("Share of a text that it has said before in the same text."),
+        "column shapes": say("How alike each column alone is to held-out rows; independent columns do well here."),
+        "pair trends": say("How alike each pair of columns is to held-out rows."),
+        "train on made, test on real": say("What a learner taught with made rows says of real ones."),
+        "nearer to training than to test rows": say("Half is what chance gives; much more would be a memory."),
+        "distance to the closest record": say("Median distance to the nearest training row, 0 … 1."),
         "copies": say("Share of made items that are training items over again."),
         "copy p-value": say("How likely that many copies would be if it copied no more than real items look alike."),
         "longest verbatim passage": say("Characters that stand word for word in the training text."),
@@ -152,6 +158,7 @@ def glance(report: Report) -> str:
         ("bits per byte", say("bits per byte of held-out text"), number),
         ("nats per token", say("nats per token of what was held out"), number),
         ("coverage", say("of your data covered"), percent),
+        ("train on made, test on real", say("of what is learned from made rows holds for real ones"), number),
         ("copies", say("copies of training items"), percent),
         ("read as asked", say("read as asked"), percent),
         ("caption ranked first of ten", say("fit their caption best of ten"), percent),
@@ -182,6 +189,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") ->
 
 def work(exhibit: Exhibit) -> str:
     """What it made, what the sketch made, what lies nearest, what lies between."""
+    if exhibit.sheet is not None:
+        return spread_out(exhibit.sheet)
     if any(isinstance(thing.content, str) for thing in (*exhibit.samples, *exhibit.sketches)):
         note = say("Not chosen: the first ones made. Underlined: the longest passage that stands in the training text.")
         made = section(say("What it made"), note, "".join(map(passage, exhibit.samples)))
@@ -199,6 +208,20 @@ def work(exhibit: Exhibit) -> str:
         + section(say("What the sketch made"), baseline(), lower)
         + section(say("Beside their nearest training items"), nearest(), pairs(exhibit.pairs))
         + section(say("From one to another"), say("Each row walks from one sample to another; a memory would jump."), rows)
+    )
+
+
+def spread_out(sheet: Sheet) -> str:
+    """Rows, columns and what hangs together of a table."""
+    bars, maps = drawn(sheet)
+    made, sketch = (table(sheet.head, [[escape(cell) for cell in row] for row in body]) for body in (sheet.made, sheet.sketch))
+    words = say("Broad and pale: held-out rows. Narrow and dark: made rows. Each bar is a group of neighbouring values.")
+    held = say("How much each two columns have to do with each other (Cramér's V), made and held out; they should look alike.")
+    return (
+        section(say("What it made"), say("Not chosen: the first ones made."), made)
+        + section(say("Column by column"), words, bars)
+        + section(say("What hangs together"), held, maps)
+        + section(say("What the sketch made"), baseline(), sketch)
     )
 
 
