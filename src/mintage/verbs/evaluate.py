@@ -246,7 +246,7 @@ def more_data(curve: Sequence[Point]) -> str:
         return " " + say("More data of the same kind would hardly help.")
     n = rounded(curve[-1].n)
     if curve[-1].unit == "tokens":
-        return " " + say("Twice as much text, {n} tokens more, would help too.", n=n)
+        return " " + say("Twice as much of the same kind, {n} tokens more, would help too.", n=n)
     return " " + say("About {n} more items like these would help too.", n=n)
 
 
