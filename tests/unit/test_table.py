@@ -19,6 +19,7 @@ from mintage.nn.cells import tabular
 from mintage.nn.noise import Noise
 from mintage.nn.quantiles import Quantiles
 from mintage.nn.trainer import Clock, Trainer, Training
+from mintage.trust import verify
 from mintage.verbs.evaluate import evaluate
 from mintage.verbs.generate import generate
 from mintage.verbs.inspect import inspect
@@ -310,6 +311,13 @@ def test_cells_that_are_given_come_back_and_the_rest_is_made(run, tmp_path):
     for given, why in (({"twon": "Kiel"}, "twon"), ({"town": "Kile"}, "Kile"), ({"age": "old"}, "integer")):
         with pytest.raises(UsageError, match=why):
             generate(str(run), 2, given=given)
+
+
+def test_the_file_says_that_it_was_made(run, tmp_path):
+    path = generate(str(run), 5, out=tmp_path).paths[0]
+    assert verify(path).verdict == "compliant"
+    path.write_text(path.read_text(encoding="utf-8").replace("Ulm", "Rom"), encoding="utf-8")
+    assert verify(path).verdict == "noncompliant"
 
 
 def test_a_file_is_completed(run, tmp_path):

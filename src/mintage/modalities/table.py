@@ -243,7 +243,7 @@ class Codec:
         out.mkdir(parents=True, exist_ok=True)
         table = self.rows(media, [_seed(name, i) for i, name in enumerate(names)])
         kept = [(column, cells) for column, cells in zip(self.columns, table, strict=True) if column.kind != "leave"]
-        path = out / f"{names[0]}-{len(media)}-rows-AI{self.suffix}"
+        path = out / f"{names[0]}-{len(media)}-rows-AI-generated{self.suffix}"
         if self.suffix == ".parquet":
             cells = [(c.name, [None if cell == c.missing else cell for cell in own]) for c, own in kept]
             write_parquet(path, cells, self.head["schema"])

@@ -1,10 +1,10 @@
 """Says that a thing was made by AI, visibly and in its metadata, as GB 45438-2025 asks for (§5, §6 and Annex E).
 
-Pictures, and all frames of a clip, get a strip under them, never over them, with ``AI生成`` in our own pixel letters at
-least a twentieth of the short side high; where there is room, ``AI-generated`` follows. Texts get a first line, tunes a text
-event and the names of their tracks, sounds the letters AI in Morse after them (``nn/morse.py``). The implicit label is the
-``AIGC`` entry with its seven fields; our own reader cuts the visible one off again. Provider codes of 27 characters are
-given to registered organisations only: set yours as MINTAGE_PRODUCER.
+Pictures, and all frames of a clip, get a strip under them, never over them, with ``AI生成`` in our own pixel letters at least a
+twentieth of the short side high; where there is room, ``AI-generated`` follows. Texts get a first line, tunes a text event
+and the names of their tracks, sounds the letters AI in Morse after them (``nn/morse.py``), tables a name that says it. The
+implicit label is the ``AIGC`` entry with its seven fields; our own reader cuts the visible one off again. Provider codes of
+27 characters are given to registered organisations only: set yours as MINTAGE_PRODUCER.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from mintage.trust import carriers
 from mintage.trust.gate import Gate as Base
 
 WORDS = "AI生成 / AI-generated"
+NAMED, TABLES = "AI-generated", (".csv", ".tsv", ".parquet")  # what the name of a table says, in which a line would be a row
 INK = 0.05  # of the short side
 LETTERS = {
     "A": ("...#...", "...#...", "..#.#..", "..#.#..", ".#...#.", ".#...#.", ".#...#.", ".#####.", "#.....#", "#.....#", "#.....#"),

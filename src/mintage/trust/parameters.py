@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from mintage.core.spec import Sample
+from mintage.core.store import content_hash
 from mintage.nn import footage, recordings
 from mintage.trust import carriers
 from mintage.trust.gate import Gate as Base
-from mintage.trust.label import box, name_of
+from mintage.trust.label import TABLES, box, name_of
 
 
 def described(sample: Sample | None, run: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,6 +56,8 @@ class Gate(Base):
     def file(self, path: Path, sample: Sample | None, run: Mapping[str, Any]) -> None:
         """Write both entries."""
         made = described(sample, run)
+        if path.suffix in TABLES:  # one file holds all rows, and is the content
+            made |= {"sheet": False, "content": content_hash(path.read_bytes())}
         if sample is not None and path.suffix == ".mp4":
             made["shown"] = footage.digest(path)
         if sample is not None and path.suffix in recordings.LOSSY:

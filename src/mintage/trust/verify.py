@@ -19,7 +19,7 @@ from mintage.core.store import content_hash
 from mintage.core.words import say
 from mintage.nn import footage, midi, morse, recordings
 from mintage.trust import carriers
-from mintage.trust.label import ALLOWED, FIELDS, WORDS, strip
+from mintage.trust.label import ALLOWED, FIELDS, NAMED, TABLES, WORDS, strip
 
 LOSS = 12.0  # grey levels that an encoder may change a strip by, on average
 
@@ -87,6 +87,8 @@ def _layers(path: Path) -> list[Layer]:
 def _opened(path: Path, made: dict[str, Any]) -> tuple[Any, bool | None]:
     """The content of a file without its visible label, and whether that is there; None where nobody can say."""
     suffix = path.suffix.lower()
+    if suffix in TABLES:  # a note among the rows would be a row: the name says it
+        return path.read_bytes(), NAMED in path.stem
     if suffix in recordings.SUFFIXES:
         return _sound(recordings.samples_of(path)[0], made)
     if suffix == ".mp4" or (suffix == ".webp" and footage.several(path)):

@@ -33,6 +33,7 @@ FEWEST = 30  # held-out items that dials need
 JUDGED = 192  # samples behind the dials
 SHARE = 0.04  # of the time at most
 MEASURED = 512  # samples behind a kernel distance that chooses
+ROWS = 512  # holdout rows behind a score
 WINDOWS = 48  # holdout windows behind a score
 
 
@@ -109,11 +110,16 @@ class Previewer:
             write_bytes(path, page.getvalue())
         return path
 
+    @property
+    def windows(self) -> tuple[int, int]:
+        """How many fixed examples of holdout are scored, and how many at once: rows are short, so there can be many."""
+        return (ROWS, ROWS // 2) if self.recipe.target.slots else (WINDOWS, 16)
+
     def measured(self, model: Any) -> Tensor | Score | None:
         """A model on holdout: nats per token of each window [W], else its kernel distance; None where neither can be had."""
         if isinstance(model, Scores) and len(self.dataset.parts["holdout"]):
             with torch.inference_mode():
-                rows = [-model.log_prob(batch) / (batch.length - 1).clamp(min=1) for batch in self.dataset.held(WINDOWS)]
+                rows = [-model.log_prob(batch) / (batch.length - 1).clamp(min=1) for batch in self.dataset.held(*self.windows)]
             return torch.cat(rows)
         if self._dials is None:
             self.prepare()
@@ -125,7 +131,7 @@ class Previewer:
         """Mean nats a token over fixed windows of holdout (of train where there is no holdout)."""
         total, tokens = 0.0, 0
         with torch.inference_mode():
-            for batch in self.dataset.held(WINDOWS):
+            for batch in self.dataset.held(*self.windows):
                 total -= float(model.log_prob(batch).sum())
                 tokens += int((batch.length - 1).clamp(min=1).sum())
         return total / tokens
