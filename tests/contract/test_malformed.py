@@ -4,11 +4,10 @@ import time
 
 import numpy as np
 import pytest
+import specimens
 
 from mintage.core import registry
 from mintage.verbs.inspect import inspect
-
-from . import examples
 
 MEDIA = registry.names("modalities")
 N = 100
@@ -45,7 +44,7 @@ def test_a_hundred_broken_files(name, tmp_path, monkeypatch):
     monkeypatch.setenv("MINTAGE_CACHE", str(tmp_path / "cache"))
     for medium in MEDIA:
         (tmp_path / medium).mkdir()
-        getattr(examples, medium)(tmp_path / medium)
+        getattr(specimens, medium)(tmp_path / medium)
     good = sorted((tmp_path / name).iterdir())
     others = [next(iter(sorted((tmp_path / other).iterdir()))).read_bytes() for other in MEDIA if other != name]
     folder = tmp_path / "mixed"

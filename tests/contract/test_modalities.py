@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import specimens
 import torch
 
 from mintage.core import registry
@@ -20,8 +21,6 @@ from mintage.core.spec import Batch
 from mintage.core.store import content_hash
 from mintage.nn.noise import Noise
 from mintage.nn.trainer import Clock, Trainer, Training
-
-from . import examples
 
 PLUGINS = str(Path(__file__).parents[1] / "plugins")
 ROWS = 4
@@ -42,7 +41,7 @@ def folders(tmp_path_factory):
     made = {}
     for name in MEDIA:
         made[name] = tmp_path_factory.mktemp(name)
-        getattr(examples, name)(made[name])
+        getattr(specimens, name)(made[name])
     return made
 
 
@@ -73,7 +72,7 @@ def sized(codec, view, contents):
 @pytest.mark.parametrize("name", MEDIA)
 def test_what_was_learned_survives_json(name, folders):
     codec, contents = fitted(name, folders[name])
-    assert len(contents) >= examples.N
+    assert len(contents) >= specimens.N
     other = registry.get("modalities", name)()
     other.restore(json.loads(json.dumps(codec.state)))
     assert set(other.views()) == set(codec.views())

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import specimens
 
 RECIPES = {
     "flow": ["digits", "--family", "flow", "-o", "steps=260", "-o", "widths=16,32", "-o", "depths=1,1"],
@@ -23,6 +24,10 @@ RECIPES = {
     "gan": ["digits", "--family", "gan", *["-o", "steps=120", "-o", "width=16", "-o", "depth=1"]],
     "vae": ["digits", "--family", "vae", *["-o", "steps=160", "-o", "width=16", "-o", "depth=1"]],
     "rnn": ["poem.txt", "--family", "rnn", *["-o", "steps=120", "-o", "width=64", "-o", "layers=2", "-o", "dropout=0.1"]],
+    "sound": ["sound", "-o", "steps=60", "-o", "widths=8,16", "-o", "depths=1,1", "-o", "distil=0.4"],
+    "music": ["music", "-o", "steps=100", "-o", "width=32", "-o", "layers=1", "-o", "heads=1"],
+    "video": ["video", "--size", "8x16x16", "-o", "steps=40", "-o", "widths=8,16", "-o", "depths=1,1"],
+    "table": ["table", "-o", "steps=150", "-o", "width=32", "-o", "layers=1", "-o", "heads=1"],
     "masked": ["poem.txt", "--family", "masked", *["-o", "steps=120", "-o", "width=64", "-o", "layers=2", "-o", "heads=2"]],
 }
 
@@ -42,10 +47,16 @@ def command(family, folder):
     ]
 
 
+MEDIA = ("sound", "music", "video", "table")
+
+
 @pytest.fixture
-def text(tmp_path, monkeypatch):
+def data(tmp_path, monkeypatch):
     lines = [f"line {i}: the quick brown fox {i * i} jumps over the lazy dog {i % 7}" for i in range(800)]
     (tmp_path / "poem.txt").write_text("\n".join(lines))
+    for medium in MEDIA:
+        (tmp_path / medium).mkdir()
+        getattr(specimens, medium)(tmp_path / medium)
     monkeypatch.chdir(tmp_path)
 
 
@@ -90,21 +101,21 @@ def rounds(family, tmp_path, kills):
     assert weights(folder) == expected
 
 
-@pytest.mark.parametrize("family", RECIPES)
+@pytest.mark.parametrize("family", [pytest.param(name, marks=pytest.mark.slow if name in MEDIA else ()) for name in RECIPES])
 @pytest.mark.timeout(280)
-def test_killed_once(family, tmp_path, text):
+def test_killed_once(family, tmp_path, data):
     rounds(family, tmp_path, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", RECIPES)
 @pytest.mark.timeout(3000)
-def test_killed_ten_times(family, tmp_path, text):
+def test_killed_ten_times(family, tmp_path, data):
     rounds(family, tmp_path, 10)
 
 
 @pytest.mark.parametrize("harm", ["truncated", "flipped"])
-def test_a_damaged_newest_checkpoint_is_passed_over_and_said(harm, tmp_path, text):
+def test_a_damaged_newest_checkpoint_is_passed_over_and_said(harm, tmp_path, data):
     finish("flow", tmp_path / "whole")
     folder = tmp_path / "harmed"
     assert killed_once("flow", folder, 7.0) or True
