@@ -370,6 +370,7 @@ def test_a_roll_keeps_notes_repeats_and_held_ones():
     own = joined(barred([(0, 4, 4)], [], 96), np.array(rows, np.int32))
     frame = roll.fit([own] * 3, (4, 4), (0, 0), 90, 120)
     assert frame.single == (True, False)
+    assert frame.full == (True, False)
     assert (frame.bases, frame.bar, frame.bars) == ((60, 48), 16, 4)
     cells = frame.encode(own, 16)
     assert cells.shape == (2, 16, 16)
@@ -378,7 +379,9 @@ def test_a_roll_keeps_notes_repeats_and_held_ones():
     both = cells / 127.5 - 1
     both[0, 7, 4:8] = 0.3  # fainter than what the voice sings already
     assert np.array_equal(frame.decode(both), own)
-    assert len(frame.decode(np.full((2, 16, 16), -1.0))) == 0
+    faint = both - 1.5
+    faint[1] = -1
+    assert notes(frame.decode(faint))[:, :3].tolist() == [[0, 48, 60], [48, 12, 64], [60, 36, 65]], "it never rests"
     wide = own.copy()
     wide[wide[:, PITCH] == 64, PITCH] = 100
     assert frame.encode(wide, 16).any((1, 2)).all()

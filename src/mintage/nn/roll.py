@@ -1,8 +1,9 @@
 """Tunes ↔ piano rolls: a channel a voice, pitch upwards in a window of its own, time in sixteenths (Dong et al. 2018, MuseGAN).
 
-A cell is on while a note sounds. A note that is struck again right after itself ends a step early, and on the way back a gap of
-one step before the same pitch is closed, so repeated notes survive but for single sixteenths. Voices that are sung one
-note at a time stay so: the strongest cell wins. Metre, tempo and loudness are those of most of the data.
+A cell is on while a note sounds. Where the same pitch is struck again at once, the last step before is faint, and on the way
+back such a dip parts two notes; sixteenths of one pitch flow together. Voices that are sung one note at a time stay so: the
+strongest cell wins, and where such a voice never rests, it wins however weak it is. Metre, tempo and loudness are those of
+most of the data.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from mintage.nn.tune import LENGTH, LOUD, PITCH, PLAIN, QUARTER, START, VOICE, W
 
 STEP = QUARTER // 4
 SINGLE = 0.98  # share of the steps with a note that have one note, from which a voice is sung one note at a time
+RESTS = 0.05  # of its time, up to which a voice counts as never resting
 EDGE = 0.005  # share of the notes at either end that a window of pitches may miss
 SHORT = 0.01  # share of the notes that may be shorter than the shortest made one
+FAINT = 153  # of 255: .2 in −1…1
 CELLS = 64  # steps of a roll at most, unless a person wants more
 OCTAVE = 12
 
@@ -31,6 +34,7 @@ class Frame:
         bases: The lowest pitch of each voice's window, a C.
         pitches: Rows of every window.
         single: Whether each voice is sung one note at a time.
+        full: Whether each voice of one note at a time hardly ever rests: then it always sings its strongest cell.
         shortest: Steps of the shortest note.
         metre: Metre of most of the data.
         programs: The instrument of each voice.
@@ -41,6 +45,7 @@ class Frame:
     bases: tuple[int, ...] = (48,)
     pitches: int = 32
     single: tuple[bool, ...] = (False,)
+    full: tuple[bool, ...] = (False,)
     shortest: int = 1
     metre: tuple[int, int] = PLAIN
     programs: tuple[int, ...] = (0,)
@@ -69,22 +74,22 @@ class Frame:
         rows = np.where(rows < 0, rows % OCTAVE, np.where(rows >= self.pitches, beyond, rows))
         struck = set(zip(own[:, VOICE].tolist(), rows.tolist(), first.tolist(), strict=True))
         for voice, row, begin, end in zip(own[:, VOICE].tolist(), rows.tolist(), first.tolist(), last.tolist(), strict=True):
-            roll[voice, row, begin : end - 1 if end - begin > 1 and (voice, row, end) in struck else end] = 255
+            roll[voice, row, begin:end] = 255
+            if begin < end - 1 < length and (voice, row, end) in struck:
+                roll[voice, row, end - 1] = FAINT
         return roll
 
     def decode(self, roll: NDArray[np.float32]) -> Tune:
         """The tune in a roll of values in −1…1. [V, P, T] → [R, 6]"""
-        on = roll > 0
-        strongest = roll == roll.max(1, keepdims=True)
-        on &= strongest | ~np.array(self.single)[:, None, None]
-        edges = np.diff(np.pad(on, ((0, 0), (0, 0), (1, 1))).astype(np.int8), axis=2)
-        where, begins = np.argwhere(edges == 1), np.argwhere(edges == 1)[:, 2]
-        ends = np.argwhere(edges == -1)[:, 2]  # in the same order: voice, row, time
-        kept = ends - begins >= self.shortest - 1
-        where, begins, ends = where[kept], begins[kept], ends[kept]
-        same = (np.diff(where[:, 0]) == 0) & (np.diff(where[:, 1]) == 0)
-        closed = np.append(same & (begins[1:] - ends[:-1] == 1), False)[: len(ends)]
-        ends = ends + closed
+        single, full = (np.array(flags)[:, None, None] for flags in (self.single, self.full))
+        strongest = roll.argmax(1)[:, None] == np.arange(roll.shape[1])[:, None]  # one cell even where several are as strong
+        on = np.where(single, strongest & ((roll > 0) | full), roll > 0)
+        strong, quiet = roll >= 0.5, np.zeros((*on.shape[:2], 1), bool)
+        parted = np.concatenate([on[..., :-1] & ~strong[..., :-1] & strong[..., 1:], quiet], 2)  # after this step
+        before = np.concatenate([quiet, on[..., :-1] & ~parted[..., :-1]], 2)
+        after = np.concatenate([on[..., 1:], quiet], 2) & ~parted
+        where = np.argwhere(on & ~before)
+        begins, ends = where[:, 2], np.argwhere(on & ~after)[:, 2] + 1  # in the same order: voice, row, time
         enough = ends - begins >= self.shortest
         where, begins, ends = where[enough], begins[enough], ends[enough]
         rows = np.empty((len(where), 6), np.int32)
@@ -116,23 +121,27 @@ def pieces(tune: Tune, count: int) -> list[Tune]:
 def fit(tunes: Sequence[Tune], metre: tuple[int, int], programs: Sequence[int], velocity: int, tempo: int) -> Frame:
     """The frame of tunes whose voices are numbered as ``programs``."""
     rows = np.concatenate([notes(tune) for tune in tunes])
-    bases, tops, single = [], [], []
+    bases, tops, single, full = [], [], [], []
     for voice in range(len(programs)):
         own = np.sort(rows[rows[:, VOICE] == voice, PITCH])
         edge = int(EDGE * len(own))
         low, high = (int(own[edge]), int(own[len(own) - 1 - edge])) if len(own) else (60, 71)
         bases.append(low // OCTAVE * OCTAVE)
         tops.append(high)
-        single.append(_alone(tunes, voice))
+        alone, rests = _sung(tunes, voice)
+        single.append(alone)
+        full.append(alone and rests < RESTS)
     pitches = max(top - base for top, base in zip(tops, bases, strict=True)) + 1
     steps = np.sort(np.maximum(1, np.rint(rows[:, LENGTH] / STEP)))
     shortest = int(steps[int(SHORT * len(steps))]) if len(steps) else 1
-    return Frame(tuple(bases), max(16, -(-pitches // 8) * 8), tuple(single), shortest, metre, tuple(programs), velocity, tempo)
+    return Frame(
+        tuple(bases), max(16, -(-pitches // 8) * 8), tuple(single), tuple(full), shortest, metre, tuple(programs), velocity, tempo
+    )
 
 
-def _alone(tunes: Sequence[Tune], voice: int) -> bool:
-    """Whether a voice is sung one note at a time: how long its notes sound, over how long it is not silent."""
-    sounding, heard = 0, 0
+def _sung(tunes: Sequence[Tune], voice: int) -> tuple[bool, float]:
+    """Whether a voice is sung one note at a time (its notes sound no longer than it is heard), and how much it rests."""
+    sounding, heard, whole = 0, 0, 0
     for tune in tunes:
         own = notes(tune)
         own = own[own[:, VOICE] == voice]
@@ -141,4 +150,5 @@ def _alone(tunes: Sequence[Tune], voice: int) -> bool:
         reach = np.maximum.accumulate(np.concatenate([[0], ends[order]]))[:-1] if len(own) else ends
         heard += int(np.maximum(0, ends[order] - np.maximum(own[order, START], reach)).sum())
         sounding += int(own[:, LENGTH].sum())
-    return heard >= SINGLE * sounding
+        whole += int(bars(tune)[:, LENGTH].sum())
+    return heard >= SINGLE * sounding, 1 - heard / max(1, whole)

@@ -36,6 +36,7 @@ WINDOW = 129  # tokens of a text that is judged, at most
 TEXTS = 3_000  # training windows from which the views of texts are learned
 REAL = 512  # held-out items behind the dials
 HELD = 2_000  # held-out items that set the guard's limit
+WHOLE = 30  # held-out documents from which each gives one item
 RARE = 0.005  # share of held-out real items that the guard may take for copies
 PART = 4_096  # items whose outlines are made at once
 
@@ -51,7 +52,8 @@ def as_judged(dataset: Dataset) -> Dataset:
 def sampled(dataset: Dataset, split: str, most: int) -> tuple[Tensor, dict[str, Tensor]]:
     """At most ``most`` random items of a split in model form, with what came with them.
 
-    Texts longer than the target give one window for each span that they hold, so that one long text too has many items.
+    Texts longer than the target give one window for each span that they hold, so that one long text too has many items. Where
+    enough documents are held out, each gives its beginning: windows of one document are alike and would count as many.
     """
     part, noise = dataset.parts[split], Noise("judge", SEED, split)
     if dataset.target.kind == "grid":
@@ -60,6 +62,8 @@ def sampled(dataset: Dataset, split: str, most: int) -> tuple[Tensor, dict[str, 
         x = stored.float().div_(127.5).sub_(1.0) if stored.dtype == torch.uint8 else stored
     else:
         spans = np.diff(part.offsets) // max(1, dataset.target.shape[0])
+        if split != "train" and len(part) >= WHOLE:  # what is made begins where a document does
+            spans = np.ones(len(part), np.int64)
         slots = np.repeat(np.arange(len(part)), np.maximum(1, spans))
         place = np.concatenate([np.linspace(0, 1, max(1, n)) for n in spans] or [np.empty(0)])
         chosen = noise.permutation(len(slots))[:most]
