@@ -177,7 +177,7 @@ class Codec:
     def views(self) -> Specs:
         """One row of tokens, of which the plan chooses the length, and a piano roll of some bars."""
         names = tuple(f"voice {k + 1}" for k in range(len(self.voices)))
-        pitches, rate = self.frame.pitches, float(QUARTER // roll.STEP)
+        pitches, rate = self.frame.pitches, QUARTER / self.frame.step
         views = {
             "tokens": Spec("tokens", (0,), ("token",), ("remi",), self.layout.vocab),
             "roll": Spec("grid", (len(names), pitches, 0), ("channel", "pitch", "time"), names, rate=rate),

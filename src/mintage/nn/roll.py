@@ -1,9 +1,9 @@
-"""Tunes ↔ piano rolls: a channel a voice, pitch upwards in a window of its own, time in sixteenths (Dong et al. 2018, MuseGAN).
+"""Tunes ↔ piano rolls: a channel a voice, pitch upwards in a window of its own, time in steps (Dong et al. 2018, MuseGAN).
 
-A cell is on while a note sounds. Where the same pitch is struck again at once, the last step before is faint, and on the way
-back such a dip parts two notes; sixteenths of one pitch flow together. Voices that are sung one note at a time stay so: the
-strongest cell wins, and where such a voice never rests, it wins however weak it is. Metre, tempo and loudness are those of
-most of the data.
+A step is an eighth where nearly all notes begin on eighths, else a sixteenth, and a cell is on while a note sounds. Where the
+same pitch is struck again at once, the last step before is faint, and on the way back such a dip parts two notes; single steps
+of one pitch flow together. Voices that are sung one note at a time stay so: the strongest cell wins, and where such a voice
+never rests, it wins however weak it is. Metre, tempo and loudness are those of most of the data.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from mintage.nn.tune import LENGTH, LOUD, PITCH, PLAIN, QUARTER, START, VOICE, WALK, Tune, barred, bars, joined, metre_ticks, notes
 
-STEP = QUARTER // 4
+STEPS = (QUARTER // 2, QUARTER // 4)
+ON = 0.95  # share of the notes that must begin on a step
 SINGLE = 0.98  # share of the steps with a note that have one note, from which a voice is sung one note at a time
 RESTS = 0.05  # of its time, up to which a voice counts as never resting
 EDGE = 0.005  # share of the notes at either end that a window of pitches may miss
 SHORT = 0.01  # share of the notes that may be shorter than the shortest made one
 FAINT = 153  # of 255: .2 in −1…1
-CELLS = 64  # steps of a roll at most, unless a person wants more
+CELLS = 32  # steps of a roll at most, unless a person wants more
 OCTAVE = 12
 
 
@@ -36,6 +37,7 @@ class Frame:
         single: Whether each voice is sung one note at a time.
         full: Whether each voice of one note at a time hardly ever rests: then it always sings its strongest cell.
         shortest: Steps of the shortest note.
+        step: Ticks of a step.
         metre: Metre of most of the data.
         programs: The instrument of each voice.
         velocity: Loudness of what is made.
@@ -47,6 +49,7 @@ class Frame:
     single: tuple[bool, ...] = (False,)
     full: tuple[bool, ...] = (False,)
     shortest: int = 1
+    step: int = STEPS[-1]
     metre: tuple[int, int] = PLAIN
     programs: tuple[int, ...] = (0,)
     velocity: int = LOUD
@@ -55,7 +58,7 @@ class Frame:
     @property
     def bar(self) -> int:
         """Steps of a bar."""
-        return max(1, metre_ticks(*self.metre) // STEP)
+        return max(1, metre_ticks(*self.metre) // self.step)
 
     @property
     def bars(self) -> int:
@@ -67,8 +70,8 @@ class Frame:
         """The first ``length`` steps of a tune whose voices are ours. [V, P, T]"""
         roll = np.zeros((len(self.bases), self.pitches, length), np.uint8)
         own = notes(tune)
-        first = np.rint(own[:, START] / STEP).astype(int)
-        last = np.maximum(first + 1, np.rint((own[:, START] + own[:, LENGTH]) / STEP).astype(int))
+        first = np.rint(own[:, START] / self.step).astype(int)
+        last = np.maximum(first + 1, np.rint((own[:, START] + own[:, LENGTH]) / self.step).astype(int))
         rows = own[:, PITCH] - np.array(self.bases)[own[:, VOICE]]
         beyond = self.pitches - OCTAVE + (rows - self.pitches) % OCTAVE  # what is out of the window moves in by octaves
         rows = np.where(rows < 0, rows % OCTAVE, np.where(rows >= self.pitches, beyond, rows))
@@ -93,11 +96,11 @@ class Frame:
         enough = ends - begins >= self.shortest
         where, begins, ends = where[enough], begins[enough], ends[enough]
         rows = np.empty((len(where), 6), np.int32)
-        rows[:, 0], rows[:, 1] = begins * STEP, (ends - begins) * STEP
+        rows[:, 0], rows[:, 1] = begins * self.step, (ends - begins) * self.step
         rows[:, 2], rows[:, 3] = where[:, 1] + np.array(self.bases)[where[:, 0]], self.velocity
         rows[:, 4], rows[:, 5] = where[:, 0], np.array(self.programs)[where[:, 0]]
         rows[:, 2] = np.minimum(rows[:, 2], 127)
-        return joined(barred([(0, *self.metre)], [(0, self.tempo)], on.shape[2] * STEP), rows)
+        return joined(barred([(0, *self.metre)], [(0, self.tempo)], on.shape[2] * self.step), rows)
 
 
 def pieces(tune: Tune, count: int) -> list[Tune]:
@@ -132,10 +135,20 @@ def fit(tunes: Sequence[Tune], metre: tuple[int, int], programs: Sequence[int], 
         single.append(alone)
         full.append(alone and rests < RESTS)
     pitches = max(top - base for top, base in zip(tops, bases, strict=True)) + 1
-    steps = np.sort(np.maximum(1, np.rint(rows[:, LENGTH] / STEP)))
+    step = next((size for size in STEPS if (rows[:, START] % size == 0).mean() >= ON), STEPS[-1]) if len(rows) else STEPS[-1]
+    steps = np.sort(np.maximum(1, np.rint(rows[:, LENGTH] / step)))
     shortest = int(steps[int(SHORT * len(steps))]) if len(steps) else 1
     return Frame(
-        tuple(bases), max(16, -(-pitches // 8) * 8), tuple(single), tuple(full), shortest, metre, tuple(programs), velocity, tempo
+        tuple(bases),
+        max(16, -(-pitches // 8) * 8),
+        tuple(single),
+        tuple(full),
+        shortest,
+        step,
+        metre,
+        tuple(programs),
+        velocity,
+        tempo,
     )
 
 
