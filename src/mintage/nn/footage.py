@@ -37,7 +37,7 @@ GAP = 2.0  # seconds; a longer jump in the times of frames is a cut and not a pa
 CONTAINERS = "mov,mp4,matroska,webm,avi"
 STILLS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # of frame folders
 DAMAGE = (
-    OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, MemoryError, OverflowError, struct.error,
+    OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, AttributeError, MemoryError, ArithmeticError, struct.error,
     zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 
@@ -167,6 +167,8 @@ def _film(path: Path, side: int, fps: float) -> Clip:
             raise BadItem(say("it holds no pictures, only sound or data"))
         stream = container.streams.video[0]
         context = stream.codec_context
+        if context is None:
+            raise BadItem(say("no clip format is recognised in it"))
         _refuse_size(context.width, context.height)
         context.options = {"max_pixels": str(PIXELS)}
         context.thread_count = 1
