@@ -149,6 +149,14 @@ def test_few_held_out_items_are_unproven():
     assert "100" in verdict.next_step
 
 
+def test_many_pieces_of_few_files_are_unproven():
+    assert decide(good(), 800, 200, files={"train": 700, "holdout": 90, "test": 90}).word == "gold"
+    verdict = decide(good(), 800, 200, files={"train": 29, "holdout": 3, "test": 4})
+    assert verdict.word == "unproven"
+    assert "7 files" in verdict.reason
+    assert decide(good(), 800, 200, files={"train": 0, "holdout": 0, "test": 0}).word == "gold"  # not cut from files
+
+
 @pytest.mark.parametrize(("gain", "word"), [((0.1, 0.05, 0.15), "gold"), ((-0.1, -0.15, -0.05), "bubble")])
 def test_texts_are_decided_by_likelihood(gain, word):
     lines = [*good(), line(GAIN, gain, better="higher")]

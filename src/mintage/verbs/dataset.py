@@ -52,6 +52,7 @@ class Part:
     given: Mapping[str, Tensor]  # class [N], caption [N, L]
     weight: Tensor  # [N]
     ids: tuple[str, ...]
+    files: int = 0  # that they come from, where pieces of one file are no items of their own
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -256,7 +257,8 @@ def _map(folder: Path, name: str, items: list[Item], codec: Codec, target: Spec,
     shape = (len(items), *target.shape) if grid else (int(offsets[-1]),)
     data = np.memmap(path, dtype, "r", shape=shape) if path.stat().st_size else np.zeros(shape, dtype)
     weight = torch.tensor([item.weight for item in items], dtype=torch.float32)
-    return Part(data, offsets, _encode_given(items, given, codec), weight, tuple(item.id for item in items))
+    files = len({item.path for item in items}) if getattr(codec, "grouped", False) else 0
+    return Part(data, offsets, _encode_given(items, given, codec), weight, tuple(item.id for item in items), files)
 
 
 def reopen(recipe: Recipe, codec: Codec, options: Mapping[str, str] | None = None) -> Dataset:

@@ -136,12 +136,16 @@ def beats(a: Score, b: Score) -> int:
     return 0 if abs(gap) <= margin else int(math.copysign(1, gap))
 
 
-def decide(lines: Sequence[Line], train: int, held: int, curve: Sequence[Point] = ()) -> Verdict:
+def decide(
+    lines: Sequence[Line], train: int, held: int, curve: Sequence[Point] = (), files: Mapping[str, int] | None = None
+) -> Verdict:
     """The verdict on a set of numbers: faults first, then proof, then what is missing."""
     by_name = {line.made.name: line for line in lines}
     fault = _copies(by_name) or _sameness(by_name) or _disobeys(lines)
     if fault:
         return fault
+    if files and 0 < (own := files["holdout"] + files["test"]) < min(HELD_LEAST, held):  # pieces of one are much alike
+        return _too_few(files["train"], own, held)
     headlines = [by_name[name] for name in HEADLINES if name in by_name and by_name[name].sketch]
     gain = by_name.get(GAIN)
     if held < HELD_LEAST or not (headlines or gain):
@@ -261,9 +265,11 @@ def more_items(headlines: Iterable[Line], train: int, held: int) -> str:
     return say("About {n} more items would settle it.", n=rounded(more)) if 0 < more < 20 * (train + held) else ""
 
 
-def _too_few(train: int, held: int) -> Verdict:
+def _too_few(train: int, held: int, pieces: int = 0) -> Verdict:
     more = max(10, math.ceil(HELD_LEAST / HELD_SHARE) - train - held)
     reason = say("Only {held} items are held out, too few to judge by.", held=held)
+    if pieces:
+        reason = say("The {n} pieces held out come from {held} files, too few to judge by.", n=pieces, held=held)
     return Verdict("unproven", reason, say("About {n} more items would settle it.", n=rounded(more)))
 
 
@@ -355,7 +361,7 @@ def assess(bench: Bench, curve: Sequence[Point] | None = None, on: On = ignore) 
     names = recipe.cond["class"].channels if "class" in recipe.cond else ()
     path = loaded.run.report / "report.html"
     report = Report(
-        verdict=decide(lines, train, bench.held, curve),
+        verdict=decide(lines, train, bench.held, curve, bench.files),
         lines=tuple(lines),
         refused=refused,
         slices=tuple(by_class(lines, asked, names)),

@@ -74,6 +74,7 @@ class Bench:
         self.test, self.given = sampled(dataset, "test", HELD)
         self.holdout, self.held_given = sampled(dataset, "holdout", HELD)
         self.held = len(self.test) + len(self.holdout)
+        self.files = {split: part.files for split, part in dataset.parts.items()}
         self.features = features_for(loaded.run, dataset, recipe)
         parts = dataset.parts["train"]
         self.items = max(len(parts), dataset.tokens // dataset.target.shape[0] if self.tokens else 0)
