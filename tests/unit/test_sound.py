@@ -13,11 +13,12 @@ import torch
 
 from mintage import trust
 from mintage.core.errors import BadItem, UsageError
+from mintage.core.protocols import Learns
 from mintage.core.spec import Item, Media, Sample, Spec
 from mintage.core.store import content_hash
 from mintage.metrics import envelope
 from mintage.modalities.sound import Codec
-from mintage.nn import morse, recordings, spectral
+from mintage.nn import morse, recordings, restorer, spectral
 from mintage.nn.noise import Noise
 from mintage.nn.recordings import rate_of
 from mintage.nn.twins import twins
@@ -309,6 +310,9 @@ def test_a_tiny_training_makes_files(cli, tmp_path):
     assert code == 0, err
     code, out, err = cli("generate", "bells", "-n", 3, "--given", "class=high", "--out", tmp_path / "made")
     assert code == 0, err
+    journal = (tmp_path / "runs" / "bells" / "journal.jsonl").read_text()
+    assert '"equipped"' in journal
+    assert (tmp_path / "runs" / "bells" / "model" / "codec.safetensors").exists() == ('"kept": true' in journal)
     paths = [line for line in out.splitlines() if line.endswith(".wav")]
     assert len(paths) == 3
     for path in paths:
@@ -388,3 +392,30 @@ def test_agreement_of_lengths_and_levels():
     assert envelope.Metric.refuse(spec, 30) is None
     assert envelope.Metric.refuse(spec, 3)
     assert envelope.Metric.refuse(Spec("grid", (1, 8, 8), ("channel", "height", "width")), 300)
+
+
+def test_the_way_back_is_learned_and_kept_only_where_it_wins(monkeypatch):
+    monkeypatch.setattr(restorer, "BATCH", 8)
+    pitches = Noise("pitch").integers(120, 300, (40,)).tolist()
+    codec, contents = fitted([sum(tone(pitch * k, 0.3) for k in range(1, 13)) / 9 for pitch in pitches])
+    assert isinstance(codec, Learns)
+    assert codec.paced(contents, 0.0) == 10
+    lesson = codec._lesson(contents, Noise("lesson"))
+    losses = [lesson.step(k / 30) for k in range(30)]
+    assert sum(losses[-5:]) < 0.95 * sum(losses[:5])
+    learned = []
+    for _ in range(2):
+        monkeypatch.setattr(restorer, "WORTH", 9.0)
+        learned.append(codec.learn(contents[:32], contents[32:], 3, Noise("equip"))[0])
+        monkeypatch.setattr(restorer, "WORTH", 0.0)
+        assert codec.learn(contents[:32], contents[32:], 3, Noise("equip"))[0] == {}
+    tensors, again = learned
+    assert all(torch.equal(again[key], value) for key, value in tensors.items())
+    spec = codec.views()["grid"].at(time=40)
+    x = codec.encode(contents[32:34], spec)
+    plain, other = codec.decode(x, spec), Codec()
+    other.restore(codec.state)
+    other.equip(tensors)
+    better = other.decode(x, spec)
+    assert not np.array_equal(plain[0].content, better[0].content)
+    assert np.array_equal(other.decode(x[1:], spec)[0].content, better[1].content)

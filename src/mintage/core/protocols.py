@@ -116,6 +116,22 @@ class Plays(Protocol):
         """What a browser plays: type and bytes (audio/wav, video/mp4, image/webp …)."""
 
 
+@runtime_checkable
+class Learns(Protocol):
+    """A codec with a part that is trained on the contents, such as a better way back; ``share`` of the minutes is for it."""
+
+    share: float
+
+    def paced(self, train: Sequence[Any], seconds: float) -> int:
+        """Steps of ``learn`` that fill the time here."""
+
+    def learn(self, train: Sequence[Any], held: Sequence[Any], steps: int, noise: Any) -> tuple[dict[str, Tensor], str]:
+        """Its tensors (none where they bring nothing), and a sentence that says what they brought."""
+
+    def equip(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put in what was learned."""
+
+
 class Task(Protocol):
     """A corruption and its undoing."""
 

@@ -24,11 +24,12 @@ from torch import Tensor
 from mintage.core.errors import BadItem, UsageError
 from mintage.core.spec import Item, Media, Spec, Specs
 from mintage.core.words import say
-from mintage.nn import morse, recordings, spectral
+from mintage.nn import morse, recordings, restorer, spectral
 from mintage.nn.given import Given
 from mintage.nn.noise import Noise
 from mintage.nn.pictures import perceptual_hash
 from mintage.nn.recordings import rate_of
+from mintage.nn.restorer import Restorer
 from mintage.nn.waves import as_floats, as_integers, bounded, faded, loudness, resampled, trimmed
 
 RATE = 24_000  # of the canonical form
@@ -41,6 +42,7 @@ LEAST, MOST = 0.2, 10.0  # seconds that --size may be
 GRAIN = 8  # a length is a multiple of so many frames
 LONGEST = (1.0, 2.0, 4.0)  # seconds for under four minutes, under an hour, more
 COVERED = 0.97  # share of the clips that fit in whole
+TAUGHT = 3_000  # clips from which the way back is learned
 PROBED = 256  # clips that show band and scale
 EMPTY = 45.0  # decibels under the whole, at which a band counts as not filled
 RANGE = 65.0  # decibels from the loudest band value down to silence
@@ -63,11 +65,13 @@ class Codec:
     named = True
     options = ("rate", "piece", "format")
     outputs = ("format",)
+    share = 0.08  # of the minutes, for the way back
 
     def __init__(self) -> None:
         self.rate, self.wanted, self.piece, self.format = RATE, 0, PIECE, "wav"
         self.top, self.even = 0.0, False
         self.given = Given()
+        self._net: Restorer | None = None
 
     def configure(self, options: Mapping[str, str]) -> None:
         """``rate`` is the band that is modelled, ``piece`` the seconds into which recordings are cut, ``format`` that of files.
@@ -179,14 +183,51 @@ class Codec:
     def _how(self) -> spectral.Analysis:
         return spectral.Analysis(self.rate, round(WINDOW * self.rate), self.rate // PACE, MELS[self.rate])
 
+    def _levelled(self, wave: np.ndarray) -> np.ndarray:
+        """A canonical wave at the rate and the loudness that are modelled."""
+        wave = resampled(wave, RATE, self.rate)
+        return wave * np.float32(10 ** (min(BOOST, LEVEL - loudness(wave, self.rate)) / 20)) if self.even else wave
+
     def _decibels(self, wave: np.ndarray, length: int) -> Tensor:
         """Log-mel of one canonical wave, cut or filled with silence. [mels, length]"""
-        wave = resampled(wave, RATE, self.rate)
-        if self.even:
-            wave = wave * np.float32(10 ** (min(BOOST, LEVEL - loudness(wave, self.rate)) / 20))
-        how, count = self._how(), length * self.rate // PACE
+        wave, count = self._levelled(wave), length * self.rate // PACE
         padded = torch.from_numpy(np.pad(wave[:count], (0, max(0, count - len(wave)))))
-        return spectral.log_mel(padded[None], how)[0]
+        return spectral.log_mel(padded[None], self._how())[0]
+
+    def paced(self, train: Sequence[np.ndarray], seconds: float) -> int:
+        """Steps of ``learn`` that fill the time."""
+        return max(10, int(seconds / self._lesson(train[:64], Noise("pace")).pace()))
+
+    def learn(
+        self, train: Sequence[np.ndarray], held: Sequence[np.ndarray], steps: int, noise: Noise
+    ) -> tuple[dict[str, Tensor], str]:
+        """Train the net of the way back; it is kept where it brings held-out sounds nearer to themselves."""
+        lesson = self._lesson(train, noise)
+        for k in range(steps):
+            lesson.step(k / steps)
+        content, net = held if len(held) else train, lesson.net.eval()
+        judged = [self._tensor(content[i]) for i in range(min(len(content), restorer.JUDGED))]
+        before, after = (restorer.error(judged, self._how(), self._scale(), found) for found in (None, net))
+        if after > restorer.WORTH * before:
+            return {}, say("The way back to sound is the plain one; {steps} steps of learning brought it no nearer.", steps=steps)
+        sentence = "The way back to sound is learned: {after} dB from held-out sounds, where the plain one has {before}."
+        tensors = {key: value.detach().clone() for key, value in net.state_dict().items()}
+        return tensors, say(sentence, after=f"{after:.2f}", before=f"{before:.2f}")
+
+    def _lesson(self, contents: Sequence[np.ndarray], noise: Noise) -> restorer.Lesson:
+        order = noise.fork("sounds").permutation(len(contents))[:TAUGHT].tolist()
+        return restorer.Lesson(self._how(), [self._tensor(contents[i]) for i in order], self._scale(), noise)
+
+    def _scale(self) -> tuple[float, float]:
+        return self.top - RANGE, self.top
+
+    def _tensor(self, content: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(self._levelled(as_floats(content))))
+
+    def equip(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put in what was learned."""
+        self._net = restorer.Restorer(self._how()).eval()
+        self._net.load_state_dict(dict(tensors))
 
     def encode(self, contents: Sequence[np.ndarray], spec: Spec) -> Tensor:
         """Each sound from its beginning, as bytes between silence and the loudest value. → [B, 1, mels, T] uint8"""
@@ -210,7 +251,8 @@ class Codec:
         heard = (up.amax(0) > HEARD).nonzero()[:, 0].tolist() or [0]
         up = up[:, heard[0] : heard[-1] + 1]
         level = torch.where(up > 255 / 254, up + self.top - RANGE, -200.0)
-        wave = spectral.invert(level, self._how()).numpy()
+        size = self._net.magnitudes(level) if self._net is not None else spectral.magnitudes(level, self._how())
+        wave = spectral.phased(size, self._how()).numpy()
         return as_integers(faded(bounded(wave, PEAK), self.rate, RISE, FALL))
 
     def write(self, media: Sequence[Media], out: Path, names: Sequence[str]) -> list[Path]:

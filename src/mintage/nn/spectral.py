@@ -79,7 +79,7 @@ def log_mel(wave: Tensor, how: Analysis) -> Tensor:
 
 
 def magnitudes(decibels: Tensor, how: Analysis) -> Tensor:
-    """Nonnegative magnitudes whose band averages are these. [mels, T] → [bins, T]"""
+    """Nonnegative magnitudes whose band averages are these. [..., mels, T] → [..., bins, T]"""
     weights, wanted = bands(how), 10 ** (decibels / 20)
     spread = weights / weights.sum(0, keepdim=True).clamp(min=1e-6)
     found = (spread.T @ wanted).clamp(min=FLOOR)
@@ -107,9 +107,8 @@ def first_phase(size: Tensor, how: Analysis) -> Tensor:
     return (phase + math.pi * (place.double() - owner)).remainder(2 * math.pi).float()
 
 
-def invert(decibels: Tensor, how: Analysis, rounds: int = 32) -> Tensor:
-    """A wave with this log-mel grid. [mels, T] → [T · hop]"""
-    size = magnitudes(decibels, how)
+def phased(size: Tensor, how: Analysis, rounds: int = 32) -> Tensor:
+    """A wave with these magnitudes. [bins, T] → [T · hop]"""
     now = torch.polar(size, first_phase(size, how))
     before = torch.zeros_like(now)
     for _ in range(rounds):
@@ -117,6 +116,11 @@ def invert(decibels: Tensor, how: Analysis, rounds: int = 32) -> Tensor:
         ahead = rebuilt + MOMENTUM * (rebuilt - before)
         now, before = torch.polar(size, ahead.angle()), rebuilt
     return waveform(now[None], how)[0]
+
+
+def invert(decibels: Tensor, how: Analysis, rounds: int = 32) -> Tensor:
+    """A wave with this log-mel grid. [mels, T] → [T · hop]"""
+    return phased(magnitudes(decibels, how), how, rounds)
 
 
 def portrait(samples: np.ndarray, rate: int) -> np.ndarray:

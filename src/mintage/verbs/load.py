@@ -21,7 +21,7 @@ import mintage
 from mintage.core import registry
 from mintage.core.config import from_json, to_json
 from mintage.core.errors import StoreError
-from mintage.core.protocols import Codec, Task
+from mintage.core.protocols import Codec, Learns, Task
 from mintage.core.spec import Recipe
 from mintage.core.store import (
     Run,
@@ -46,10 +46,15 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-def build_codec(recipe: Recipe) -> Codec:
-    """The fitted codec of a recipe."""
+LEARNED = "codec.safetensors"  # what a codec learned beyond its recipe, in a run and in a model folder
+
+
+def build_codec(recipe: Recipe, folder: Path | None = None) -> Codec:
+    """The fitted codec of a recipe, with what it learned where ``folder`` holds that."""
     codec: Codec = registry.get("modalities", recipe.modality)()
     codec.restore(recipe.codec)
+    if folder is not None and isinstance(codec, Learns) and (folder / LEARNED).exists():
+        codec.equip(load_tensors(folder / LEARNED))
     return codec
 
 
@@ -151,6 +156,8 @@ def save_model(folder: Path, recipe: Recipe, weights: Mapping[str, Tensor], sket
     (temp / "sketch").mkdir(parents=True)
     save_tensors(temp / "model.safetensors", weights, {"made_by": f"mintage {mintage.__version__}, AI"})
     save_tensors(temp / "sketch" / "model.safetensors", sketch.state_dict())
+    if (folder.parent / LEARNED).exists():
+        shutil.copyfile(folder.parent / LEARNED, temp / LEARNED)
     card = {
         "format": FORMAT,
         "mintage": mintage.__version__,
@@ -216,7 +223,7 @@ def load(model: str | Path, runs: str = "", weights: Path | None = None) -> Load
         recipe = from_json(Recipe, card["recipe"])
         if run.recipe.exists():  # only the run, which never leaves, knows where the data lies
             recipe = replace(recipe, data=read_json(run.recipe, "data")["data"])
-        codec, task, net = build_codec(recipe), build_task(recipe), build_model(recipe)
+        codec, task, net = build_codec(recipe, folder), build_task(recipe), build_model(recipe)
     except DAMAGE as error:
         raise _damaged(folder / "card.json", error) from error
     path = weights or folder / "model.safetensors"

@@ -29,6 +29,7 @@ from mintage.nn.staged import modelled
 from mintage.nn.trainer import Clock, Trainer, Training
 from mintage.verbs import augment, parent, stages
 from mintage.verbs.dataset import Dataset, build, longest
+from mintage.verbs.equip import kept_for
 from mintage.verbs.inspect import Inspection, codec_for, data_keys, dataset_hash
 from mintage.verbs.load import build_codec, build_model, build_task, parent_name
 from mintage.verbs.medium import default_family
@@ -230,7 +231,7 @@ def outline(wish: Wish, inspection: Inspection) -> Outline:
     first, last = stages.split(family)
     recipe = Recipe(
         data=wish.data, data_hash=dataset_hash(inspection.items), modality=inspection.modality, family=last,
-        task=wish.task, seed=wish.seed, minutes=wish.minutes, steps=0, batch=0, threads=machine.cores,
+        task=wish.task, seed=wish.seed, minutes=wish.minutes * (1 - kept_for(codec)), steps=0, batch=0, threads=machine.cores,
         dtype=machine.dtype, device=machine.device, target=target, cond=given, config={}, training={},
         codec=codec.state, options=options_of(wish), parent=wish.parent,
     )  # fmt: skip

@@ -43,7 +43,7 @@ class Previewer:
     def __init__(self, run: Run, recipe: Recipe, dataset: Dataset, tell: Callable[..., None]) -> None:
         """``tell(kind, text, **data)`` emits an event."""
         self.run, self.recipe, self.dataset, self.tell = run, recipe, dataset, tell
-        self.codec, self.task = build_codec(recipe), build_task(recipe)
+        self.codec, self.task = build_codec(recipe, run.path), build_task(recipe)
         self._next, self._budget = 0.0, 0.0
         self._dials: Dials | None = None
 

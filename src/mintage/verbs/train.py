@@ -29,6 +29,7 @@ from mintage.core.store import (
 from mintage.core.words import say
 from mintage.verbs import plan, stages
 from mintage.verbs.dataset import Dataset, encoded
+from mintage.verbs.equip import equip
 from mintage.verbs.inspect import Inspection, inspect, manifest
 from mintage.verbs.interrupt import locked
 from mintage.verbs.journal import replay
@@ -166,6 +167,7 @@ def train(
     if wish.codec:
         stages.lay(run, solved.recipe, wish.codec)
     write_json(run.recipe, to_json(solved.recipe))  # last: it makes the folder a run
+    equip(run, solved.recipe, inspection, on)
     return _sit(run, solved.recipe, outlined.dataset, sketch, solved.step_seconds, profile, on, "new")
 
 
@@ -184,6 +186,7 @@ def _go_on(run: Run, frozen: Recipe, inspection: Inspection, wish: plan.Wish, pr
                 {"run": str(run.path)},
             )
         )
+        equip(run, frozen, inspection, on)
         return _sit(run, frozen, dataset, sketch, {}, profile, on, "resumed")
     finished = read_json(done, "step", "minutes")
     trunk = run.kept("trunk")
