@@ -3,8 +3,10 @@
 import io
 import itertools
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from mintage.nn.twins import twins
 from mintage.nn.waves import as_floats, faded, loudness, resampled, trimmed
 from mintage.trust import carriers
 from mintage.verbs.inspect import inspect
+from mintage.verbs.splits import assign
 
 
 def tone(hertz=440.0, seconds=0.4, rate=8000, level=0.3):
@@ -167,22 +170,37 @@ def test_sizes():
         codec.sized(view, {(12000,): 3}, 5, "5s")
 
 
-def test_recordings_are_cut_into_pieces_of_one_split(tmp_path):
+def test_pieces_of_one_file_share_a_split():
+    items = [Item(f"{k * 7 % 36:02d}", Path(f"{k // 3}.wav"), k % 3 + 1) for k in range(36)]
+    splits = {}
+    for item in assign(items, None, [], by_file=True):
+        splits.setdefault(item.path, set()).add(item.split)
+    assert all(len(own) == 1 for own in splits.values())
+    assert {next(iter(own)) for own in splits.values()} == {"train", "holdout", "test"}
+
+
+def test_recordings_are_cut_into_pieces(tmp_path):
     for k in range(4):
         notes = Noise("tune", k).integers(150, 1500, (25,)).tolist()
         soundfile.write(tmp_path / f"take{k}.wav", np.concatenate([tone(hertz, 0.5) for hertz in notes]), 8000)
     found = inspect(str(tmp_path))
     assert len(found.items) == 24
     assert set(found.shapes) == {(48000,)}
-    splits = {}
-    for item in found.items:
-        splits.setdefault(item.path, set()).add(item.split)
-    assert all(len(own) == 1 for own in splits.values())
     wave, _ = soundfile.read(tmp_path / "take0.wav", dtype="float32")
     piece = next(i for i in found.items if i.path.name == "take0.wav" and i.at == 3)
     content = as_floats(Codec().read(piece))
     assert np.abs(content[::3][100:-100] - wave[4 * 8000 : 6 * 8000][100:-100]).max() < 0.01
     assert len(inspect(str(tmp_path), {"piece": "4s"}).items) == 12
+
+
+def test_one_recording_is_split_by_its_tenths(tmp_path):
+    notes = Noise("tune").integers(150, 1500, (80,)).tolist()
+    soundfile.write(tmp_path / "take.wav", np.concatenate([tone(hertz, 0.5) for hertz in notes]), 8000)
+    items = inspect(str(tmp_path)).items
+    assert Counter(item.split for item in items) == {"train": 16, "holdout": 2, "test": 2}
+    for split in ("holdout", "test"):
+        first, last = sorted(item.at for item in items if item.split == split)
+        assert last == first + 1
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp3", ".ogg"])

@@ -2,12 +2,14 @@
 
 Splits named by the person stay. What is missing is cut from train in the order of the content's hash, so the same item
 falls into the same split wherever it lies. Near-duplicates (where they are kept) move together, and so do the pieces of
-one clip. Few long texts are cut in order, because neighbouring lines of one text are not independent.
+one file (where files are few, of a tenth of one). Few long texts are cut in order, because neighbouring lines of one text
+are not independent.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,7 @@ from mintage.verbs.shelf import Contents, Place
 
 SHARE, MOST = 0.1, 5000  # of the items, for holdout and for test
 FEW, LONG = 10, 2000  # fewer texts than this of at least this many characters on average are cut in order
+TENTHS, LARGE = 10, 0.25  # parts of a file that stay whole where files are few, or one has so large a share of all pieces
 MIDDLE = 0.43  # where holdout is cut from a text: next to the test part it would cost train what is most like it
 SLICE, SLICE_MOST = 0.02, 50_000  # holdout of a text cut in order
 
@@ -30,9 +33,7 @@ def assign(items: Sequence[Item], prints: np.ndarray | None, contents: Sequence[
     if not any(item.split in ("train", "") for item in items):
         items = [replace(item, split="") for item in items]  # only a test set, or only a holdout set, was given
     heads = (twins(prints, contents) if prints is not None else np.arange(len(items))).tolist()
-    if by_file:
-        first: dict[Path, int] = {}
-        heads = [first.setdefault(item.path, i) for i, item in enumerate(items)]
+    heads = _files(items) if by_file else heads
     chosen = ["train" if item.split == "" else item.split for item in items]
     free = [i for i, split in enumerate(chosen) if split == "train"]
     wanted = [name for name in ("test", "holdout") if name not in chosen]
@@ -45,6 +46,18 @@ def assign(items: Sequence[Item], prints: np.ndarray | None, contents: Sequence[
             for i in order[start:stop]:
                 chosen[i] = name
     return [i if i.split == split else replace(i, split=split) for i, split in zip(items, chosen, strict=True)]
+
+
+def _files(items: Sequence[Item]) -> list[int]:
+    """For each item the first of its file; of few or very unequal files, the first of its tenth of a file."""
+    sizes, seen = Counter(item.path for item in items), Counter[Path]()
+    parts = TENTHS if len(sizes) < FEW or max(sizes.values()) > LARGE * len(items) else 1
+    first: dict[tuple[Path, int], int] = {}
+    heads = []
+    for i, item in enumerate(items):
+        heads.append(first.setdefault((item.path, seen[item.path] * parts // sizes[item.path]), i))
+        seen[item.path] += 1
+    return heads
 
 
 def _whole_clusters(edge: int, order: Sequence[int], heads: Sequence[int]) -> int:
