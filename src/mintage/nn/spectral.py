@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 FLOOR = 1e-5  # magnitude that counts as nothing, of a full-scale wave
 MOMENTUM = 0.99
+ROUNDS = 16  # of Griffin-Lim; twice as many bring a fiftieth
 NONNEGATIVE = 24  # multiplicative updates
 SEEN = 60.0  # decibels under the loudest that a portrait shows
 
@@ -107,7 +108,7 @@ def first_phase(size: Tensor, how: Analysis) -> Tensor:
     return (phase + math.pi * (place.double() - owner)).remainder(2 * math.pi).float()
 
 
-def phased(size: Tensor, how: Analysis, rounds: int = 32) -> Tensor:
+def phased(size: Tensor, how: Analysis, rounds: int = ROUNDS) -> Tensor:
     """A wave with these magnitudes. [bins, T] → [T · hop]"""
     now = torch.polar(size, first_phase(size, how))
     before = torch.zeros_like(now)
@@ -118,7 +119,7 @@ def phased(size: Tensor, how: Analysis, rounds: int = 32) -> Tensor:
     return waveform(now[None], how)[0]
 
 
-def invert(decibels: Tensor, how: Analysis, rounds: int = 32) -> Tensor:
+def invert(decibels: Tensor, how: Analysis, rounds: int = ROUNDS) -> Tensor:
     """A wave with this log-mel grid. [mels, T] → [T · hop]"""
     return phased(magnitudes(decibels, how), how, rounds)
 
