@@ -162,6 +162,34 @@ def test_killed_in_either_stage_it_ends_in_the_same_bytes(tmp_path):
     assert finished(tmp_path / "killed") == whole
 
 
+@pytest.mark.parametrize("last", SMALL)
+def test_codes_made_once_are_those_of_every_step(last, cli, runs):
+    from dataclasses import replace
+
+    from mintage.nn.noise import Noise
+    from mintage.verbs.dataset import reopen
+    from mintage.verbs.load import load
+    from mintage.verbs.stages import Codes, coded
+
+    code, out, err = cli(*wish(last, "-o", "augment=no"))
+    assert code == 0, err
+    loaded = load(out.strip())
+    dataset = reopen(loaded.recipe, loaded.codec)
+    once = coded(loaded.model, loaded.recipe, dataset)
+    assert isinstance(once, Codes)
+    for step in (0, 3):
+        mine = once.batch(step, 16, 1, Noise("b"))
+        theirs = loaded.model.inside(dataset.batch(step, 16, 1, Noise("b")))
+        assert torch.allclose(mine.x.float(), theirs.x.float(), atol=1e-4)
+        assert torch.equal(mine.length, theirs.length)
+        assert torch.equal(mine.cond["class"], theirs.cond["class"])
+        assert loaded.model.inside(mine) is mine
+    few = Codes(loaded.model, dataset, 16)
+    assert few.batch(0, 16, 1, Noise("b")).x.shape == mine.x.shape
+    altered = replace(loaded.recipe, training={**loaded.recipe.training, "augment": "yes"})
+    assert coded(loaded.model, altered, dataset) is dataset, "altered copies have codes of their own"
+
+
 def test_what_only_training_needs_is_missed_in_neither_stage(runs):
     from mintage.core import registry
     from mintage.core.spec import Spec

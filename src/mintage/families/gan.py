@@ -149,7 +149,7 @@ class Model(nn.Module):
         in place of 32 on MNIST took fewer steps in 50 s and was far behind, so width waits for minutes.
         """
         row, size = len(target.shape) == 1, target.shape[1:]
-        side = 1.0 if row else math.prod(size[-2:]) ** 0.5
+        side = math.prod(size) ** 0.5  # of a clip as if its frames lay side by side
         config = Config(
             penalty=round(PENALTY * max(1.0, side / 8), 3),
             width=64 if row or (minutes * speed > 40 * math.prod(size) and n >= 5_000) else 32,

@@ -1,16 +1,16 @@
 """Two models in a row: a frozen autoencoder, and the model of its codes.
 
 On grids of codes this is latent diffusion (Rombach et al., 2112.10752), on quantised codes the prior of van den Oord et al.
-(1711.00937). From outside it is one family over the data's own form: examples are encoded as they come, samples are decoded
-before they leave, so tasks, sketch, judges and files see nothing special, and its weights hold both. Grids of codes are
-shifted and scaled, channel by channel, into -1…1; quantised ones get BOS in front. It does not know files, nor how the
-autoencoder was trained, and of the conditions it passes on class and caption only.
+(1711.00937). From outside it is one family over the data's own form: examples are encoded as they come (in training once,
+before it begins: ``Coded``), samples are decoded before they leave, so tasks, sketch, judges and files see nothing special,
+and its weights hold both. Grids of codes are shifted and scaled, channel by channel, into -1…1; quantised ones get BOS in
+front. It does not know files, nor how the autoencoder was trained, and of the conditions it passes on class and caption only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,6 +29,11 @@ def modelled(latent: Spec, cond: Specs) -> tuple[Spec, Specs]:
     """Target and conditions of the second model: codes (tokens begin with BOS), and what passes the first by."""
     target = latent.at(token=latent.size("token") + 1) if latent.kind == "tokens" else latent
     return target, {name: spec for name, spec in cond.items() if name in PASSED}
+
+
+@dataclass(frozen=True)
+class Coded(Batch):
+    """A batch that holds codes already, as the second model sees them."""
 
 
 class Staged(nn.Module):
@@ -77,35 +82,37 @@ class Staged(nn.Module):
             codes: Tensor = self.first.encode(x)
         return codes
 
-    def _inside(self, batch: Batch) -> Batch:
+    def inside(self, batch: Batch) -> Coded:
         """The batch as the second model sees it."""
+        if isinstance(batch, Coded):
+            return batch
         codes = self._encode(batch.x)
         begun = torch.cat([torch.full_like(codes[:, :1], BOS), codes], 1)  # [B, 1 + T]
         x = begun if self.tokens else ((codes - self.mean) / self.scale).clamp(-1, 1)
         cond = {name: value for name, value in batch.cond.items() if name in PASSED}
-        return replace(batch, x=x, cond=cond, length=torch.full((len(x),), x.shape[-1]))
+        return Coded(x, cond, batch.weight, torch.full((len(x),), x.shape[-1]), batch.ids)
 
     def loss(self, batch: Batch, phase: Phase, progress: float, noise: Noise) -> dict[str, Tensor]:
         """The second model's losses on the codes."""
-        found: dict[str, Tensor] = self.second.loss(self._inside(batch), phase, progress, noise)
+        found: dict[str, Tensor] = self.second.loss(self.inside(batch), phase, progress, noise)
         return found
 
     def _log_prob(self, batch: Batch) -> Tensor:
         """Nats of the codes, not of the examples. [B]"""
-        found: Tensor = self.second.log_prob(self._inside(batch))
+        found: Tensor = self.second.log_prob(self.inside(batch))
         return found
 
     def _settle(self, batches: Iterable[Batch]) -> None:
-        self.second.settle(map(self._inside, batches))
+        self.second.settle(map(self.inside, batches))
 
     def _calibrate(self, train: Iterable[Batch], held: Iterable[Batch]) -> None:
-        self.second.calibrate(map(self._inside, train), map(self._inside, held))
+        self.second.calibrate(map(self.inside, train), map(self.inside, held))
 
     def _enter(self, phase: Phase, ema: Mapping[str, Tensor]) -> None:
         self.second.enter(phase, {k.removeprefix("second."): v for k, v in ema.items() if k.startswith("second.")})
 
     def _watch(self, batch: Batch, progress: float, noise: Noise) -> Any:
-        return self.second.watch(self._inside(batch), progress, noise)
+        return self.second.watch(self.inside(batch), progress, noise)
 
     def sample(self, cond: Cond, noise: Noise, knobs: Mapping[str, Any]) -> Iterator[Tensor]:
         """Codes are drawn to the end, then decoded once."""

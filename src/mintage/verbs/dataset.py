@@ -153,10 +153,13 @@ class Dataset:
             first, count = first + len(piece), count - len(piece)
         return torch.cat(taken)
 
+    def items(self, step: int, size: int, seed: int) -> Tensor:
+        """Which of the train split's items one step sees. [size]"""
+        return self._slot_item[self._positions(step * size, size, seed)]
+
     def batch(self, step: int, size: int, seed: int, noise: Noise) -> Batch:
         """The examples of one step. ``noise`` places the windows of texts."""
-        part = self.parts["train"]
-        items = self._slot_item[self._positions(step * size, size, seed)]
+        part, items = self.parts["train"], self.items(step, size, seed)
         if self.target.kind == "grid":
             rows = items.numpy()
             x = as_model(torch.from_numpy(np.ascontiguousarray(part.data[rows])), self.target)

@@ -146,7 +146,7 @@ def peak_memory() -> int:
 def rehearse(recipe: Recipe, dataset: Dataset) -> dict[str, float]:
     """Seconds of one step of each phase, on a throw-away model at full size."""
     model = build_model(recipe).to(recipe.device)
-    task = build_task(recipe)
+    task, dataset = build_task(recipe), stages.coded(model, recipe, dataset, recipe.batch)
     training = pick(Training, recipe.training)
     trainer = Trainer(model, training, Clock(1000), recipe.seed, recipe.dtype, recipe.device)
     costs: dict[str, float] = {}

@@ -105,6 +105,9 @@ class Session:
         self._remember()
         rows = [row for row in read_jsonl(self.run_.events) if row.get("kind") == "step" and row["step"] <= self.step]
         self.earlier = max([float(row["elapsed"]) for row in (*rows[-1:], *self.story.alarms[-1:])], default=0.0)
+        begin = time.perf_counter()
+        self.dataset = stages.coded(self.model, self.recipe, self.dataset)
+        self.earlier += time.perf_counter() - begin
         self.begun = time.perf_counter()
 
     def _sweep(self) -> None:

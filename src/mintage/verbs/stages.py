@@ -18,10 +18,11 @@ from mintage.core import registry
 from mintage.core.config import Within, from_json, parse, pick
 from mintage.core.errors import RefusedError, UsageError
 from mintage.core.registry import unknown
-from mintage.core.spec import Recipe, Spec, Specs
+from mintage.core.spec import Batch, Recipe, Spec, Specs
 from mintage.core.store import Run, load_tensors, read_json, write_json
 from mintage.core.words import say
-from mintage.nn.staged import Staged, modelled
+from mintage.nn.noise import Noise
+from mintage.nn.staged import PASSED, Coded, Staged, modelled
 from mintage.nn.trainer import Training
 from mintage.verbs.dataset import Dataset
 from mintage.verbs.inspect import data_keys
@@ -211,6 +212,33 @@ def begin(model: Staged, run: Run, recipe: Recipe, dataset: Dataset) -> None:
     path = place(run, recipe).model / "model.safetensors"
     fill(model.first, load_tensors(path), path)
     model.learn_range(dataset.settling())
+
+
+class Codes(Dataset):
+    """The data of a second stage: its training batches hold the codes of the examples, made once."""
+
+    def __init__(self, model: Staged, dataset: Dataset, most: int = 0) -> None:
+        """``most`` codes are made and stand for all others, where only time is measured; 0 makes all."""
+        super().__init__(dataset.target, dataset.parts)
+        made: list[torch.Tensor] = []
+        for batch in dataset.settling():
+            made.append(model.inside(replace(batch, x=batch.x.to(model.mean.device))).x.cpu())
+            if most and sum(map(len, made)) >= most:
+                break
+        self._codes = torch.cat(made)
+
+    def batch(self, step: int, size: int, seed: int, noise: Noise) -> Batch:
+        """The codes of the examples of one step."""
+        items, part = self.items(step, size, seed), self.parts["train"]
+        x = self._codes[items % len(self._codes)]
+        cond = {name: values[items] for name, values in part.given.items() if name in PASSED}
+        return Coded(x, cond, part.weight[items], torch.full((size,), x.shape[-1]), tuple(part.ids[i] for i in items[:1]))
+
+
+def coded(model: Any, recipe: Recipe, dataset: Dataset, most: int = 0) -> Dataset:
+    """What a model's training draws its batches from: of a second stage codes, unless altered copies are to be encoded too."""
+    plain = recipe.first is None or recipe.training.get("augment") == "yes" or isinstance(dataset, Codes)
+    return dataset if plain else Codes(model, dataset, most)
 
 
 def facts(run: Run, recipe: Recipe, own: Mapping[str, Any]) -> dict[str, Any]:
