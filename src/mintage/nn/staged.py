@@ -76,17 +76,17 @@ class Staged(nn.Module):
         far = (rows - rows.mean(1, keepdim=True)).abs().sort(1).values
         self.scale.copy_(far[:, int(REACH * (far.shape[1] - 1))].clamp(min=1e-6).view_as(self.scale))
 
-    def _encode(self, x: Tensor) -> Tensor:
-        """Codes in full precision: they must be the same in training, scoring and on every machine's number type."""
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+    def _encode(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Codes in full precision unless said otherwise: scores must be the same on every machine's number type."""
+        with torch.no_grad(), torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
             codes: Tensor = self.first.encode(x)
         return codes
 
-    def inside(self, batch: Batch) -> Coded:
+    def inside(self, batch: Batch, dtype: torch.dtype = torch.float32) -> Coded:
         """The batch as the second model sees it."""
         if isinstance(batch, Coded):
             return batch
-        codes = self._encode(batch.x)
+        codes = self._encode(batch.x, dtype)
         begun = torch.cat([torch.full_like(codes[:, :1], BOS), codes], 1)  # [B, 1 + T]
         x = begun if self.tokens else ((codes - self.mean) / self.scale).clamp(-1, 1)
         cond = {name: value for name, value in batch.cond.items() if name in PASSED}

@@ -217,12 +217,12 @@ def begin(model: Staged, run: Run, recipe: Recipe, dataset: Dataset) -> None:
 class Codes(Dataset):
     """The data of a second stage: its training batches hold the codes of the examples, made once."""
 
-    def __init__(self, model: Staged, dataset: Dataset, most: int = 0) -> None:
-        """``most`` codes are made and stand for all others, where only time is measured; 0 makes all."""
+    def __init__(self, model: Staged, dataset: Dataset, dtype: str, most: int = 0) -> None:
+        """``most`` codes are made and stand for all others, where only time is measured; 0 makes all, in ``dtype``."""
         super().__init__(dataset.target, dataset.parts)
         made: list[torch.Tensor] = []
         for batch in dataset.settling():
-            made.append(model.inside(replace(batch, x=batch.x.to(model.mean.device))).x.cpu())
+            made.append(model.inside(replace(batch, x=batch.x.to(model.mean.device)), getattr(torch, dtype)).x.cpu())
             if most and sum(map(len, made)) >= most:
                 break
         self._codes = torch.cat(made)
@@ -238,7 +238,7 @@ class Codes(Dataset):
 def coded(model: Any, recipe: Recipe, dataset: Dataset, most: int = 0) -> Dataset:
     """What a model's training draws its batches from: of a second stage codes, unless altered copies are to be encoded too."""
     plain = recipe.first is None or recipe.training.get("augment") == "yes" or isinstance(dataset, Codes)
-    return dataset if plain else Codes(model, dataset, most)
+    return dataset if plain else Codes(model, dataset, recipe.dtype, most)
 
 
 def facts(run: Run, recipe: Recipe, own: Mapping[str, Any]) -> dict[str, Any]:
