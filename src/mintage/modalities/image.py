@@ -39,7 +39,8 @@ DAMAGE = (
     zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 SIZES = (8, 16, 28, 32, 48, 64, 96, 128)
-MOST = (32, 64, 96)  # side for under four minutes, under an hour, more
+MOST = ((4, 32), (20, 48), (60, 64), (math.inf, 96))  # side for less than so many minutes
+USUAL = 5.0  # minutes
 GREY = 0.01  # share of colourful pictures up to which a set counts as grey
 
 
@@ -176,8 +177,8 @@ class Codec:
 
     def guesses(self, contents: Sequence[np.ndarray]) -> list[tuple[str, str, str, str]]:
         """The size at which a few minutes would learn them."""
-        side = _side(_shapes(contents), MOST[1])
-        return [(say("size"), str(side), say("the pictures' own size, at most 64"), "--size")]
+        why = say("the pictures' own size, at most {most} for a few minutes", most=_most(USUAL))
+        return [(say("size"), str(_side(_shapes(contents), _most(USUAL))), why, "--size")]
 
     def sized(self, view: Spec, shapes: Mapping[tuple[int, ...], int], minutes: float, size: str) -> Spec:
         """Height and width: as asked, else the pictures' own, capped by what the minutes can learn.
@@ -186,7 +187,7 @@ class Codec:
             UsageError: ``size`` is not a number of pixels from 8 to 128.
         """
         if not size:
-            side = _side(shapes, MOST[0] if minutes < 4 else MOST[1] if minutes < 60 else MOST[2])
+            side = _side(shapes, _most(minutes))
             return view.at(height=side, width=side)
         sides = size.lower().split("x")
         fit = (s.isascii() and s.isdecimal() and len(s) < 4 and 8 <= int(s) <= 128 and int(s) % 4 == 0 for s in sides)
@@ -266,6 +267,11 @@ def _own_box(picture: Image.Image) -> tuple[int, int, int, int] | None:
 
 def _shapes(contents: Sequence[np.ndarray]) -> Counter[tuple[int, ...]]:
     return Counter(content.shape for content in contents)
+
+
+def _most(minutes: float) -> int:
+    """The largest side that so many minutes can learn."""
+    return next(side for under, side in MOST if minutes < under)
 
 
 def _side(shapes: Mapping[tuple[int, ...], int], most: int) -> int:

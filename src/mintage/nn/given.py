@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mintage.core.spec import BOS, EOS, PAD, Spec, Specs
+from mintage.core.spec import BOS, EOS, PAD, RESERVED, Spec, Specs
 from mintage.nn.vocabulary import SEEN, Vocabulary
 
 PIECES = 512  # learned pieces for captions
@@ -72,3 +72,9 @@ class Given:
                 ids = [BOS, *self.captions.encode(text)[: length - 2].tolist(), EOS]
                 out[row, : len(ids)] = torch.tensor(ids)
         return out
+
+    def spelled(self, ids: Tensor) -> list[str]:
+        """Caption ids [B, L] as text, empty where there is none."""
+        if self.captions is None:
+            return [""] * len(ids)
+        return [self.captions.decode([i for i in row if i >= RESERVED]) for row in ids.tolist()]

@@ -18,6 +18,7 @@ from mintage.core.protocols import Codec, Latent, Looks, Plays
 from mintage.core.spec import Cond, Media
 from mintage.core.store import read_jsonl
 from mintage.core.words import say
+from mintage.nn.given import Given
 from mintage.nn.noise import Noise
 from mintage.nn.rows import is_table
 from mintage.verbs.averages import Choice
@@ -115,6 +116,8 @@ class Curator:
 
     def words(self, asked: Cond, n: int) -> list[str]:
         """What each of the first n was asked for."""
+        if "caption" in asked and isinstance(given := getattr(self.loaded.codec, "given", None), Given):
+            return given.spelled(asked["caption"][:n]) + [""] * n
         if "class" not in asked:
             return [""] * n
         names = (*self.recipe.cond["class"].channels, "")
