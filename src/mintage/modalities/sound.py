@@ -42,7 +42,7 @@ LEAST, MOST = 0.2, 10.0  # seconds that --size may be
 GRAIN = 8  # a length is a multiple of so many frames
 LONGEST = (1.0, 2.0, 4.0)  # seconds for under four minutes, under an hour, more
 COVERED = 0.97  # share of the clips that fit in whole
-TAUGHT = 3_000  # clips from which the way back is learned
+TAUGHT = 12_000_000  # magnitudes from which the way back is learned: twenty minutes of speech, six of fuller sound
 PROBED = 256  # clips that show band and scale
 EMPTY = 45.0  # decibels under the whole, at which a band counts as not filled
 RANGE = 65.0  # decibels from the loudest band value down to silence
@@ -215,8 +215,13 @@ class Codec:
         return tensors, say(sentence, after=f"{after:.2f}", before=f"{before:.2f}")
 
     def _lesson(self, contents: Sequence[np.ndarray], noise: Noise) -> restorer.Lesson:
-        order = noise.fork("sounds").permutation(len(contents))[:TAUGHT].tolist()
-        return restorer.Lesson(self._how(), [self._tensor(contents[i]) for i in order], self._scale(), noise)
+        waves, room = list[Tensor](), TAUGHT // (self._how().window // 2 + 1) * self._how().hop
+        for i in noise.fork("sounds").permutation(len(contents)).tolist():
+            waves.append(self._tensor(contents[i]))
+            room -= len(waves[-1])
+            if room <= 0:
+                break
+        return restorer.Lesson(self._how(), waves, self._scale(), noise)
 
     def _scale(self) -> tuple[float, float]:
         return self.top - RANGE, self.top
