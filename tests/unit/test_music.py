@@ -417,3 +417,15 @@ def test_a_network_learns_rolls(tmp_path, runs):
     made = generate(str(run), n=2)
     assert [path.suffix for path in made.paths] == [".mid", ".mid", ".wav", ".wav"]
     assert all(trust.verify(path).verdict == "compliant" for path in made.paths)
+
+
+def test_another_harmony_keeps_the_melody(tmp_path, runs):
+    data = folder(tmp_path / "tunes", 24)
+    run = train(Wish(str(data), "masked", options=("steps=10", "width=32", "layers=1", "heads=1", "length=96"))).run
+    path = tmp_path / "mine.mid"  # a tune that it learned from would be held back as a copy
+    path.write_bytes(midi.write(tune(500)))
+    own = notes(tune(500))
+    made = notes(midi.read(generate(str(run), n=1, prompt=f"{path}#voice=2").paths[0].read_bytes()))
+    assert np.array_equal(made[made[:, VOICE] == 0, :3], own[own[:, VOICE] == 0, :3])
+    assert (made[:, VOICE] == 1).any()
+    assert not np.array_equal(made[made[:, VOICE] == 1, PITCH], own[own[:, VOICE] == 1, PITCH])

@@ -36,6 +36,7 @@ class Codec(Protocol):
     - ``begun(prompt, fills) -> Tensor``: what a prompt stands for, where it is no text: ids [1, P], MASK a blank for a model that
       ``fills``.
     - ``cut(content, spec) -> list``: the pieces of a content that are examples of a grid, where that is not one.
+    - ``misfits(prompt) -> tuple``: ids that no blank of a prompt may be filled with.
     - ``certain``: that ``augment`` leaves an item as good as real, so that no classifier needs to be asked.
     - ``length``: most tokens of a made thing, where it is longer than what a model is trained on.
     - ``heard(media) -> list[Media]``: the first things as sounds, written beside them to listen to at once.

@@ -49,10 +49,12 @@ class Knobs(decode.Sharpness):
 
     Attributes:
         length: Most new tokens after the prompt; 0 takes the model's context.
+        forbid: Ids never drawn.
         steps: Readings in which a piece is filled, a few tokens each; more is better and slower.
     """
 
     length: int = 0
+    forbid: tuple[int, ...] = ()
     steps: Annotated[int, Within(1, 65_536)] = 32
 
 
@@ -253,4 +255,6 @@ class Model(Conditioned):
             for b, choose in enumerate(choosers):
                 for k in range(int(asked[b].sum())):
                     at = int(places[b, k])
-                    seen[b, at] = choose(decode.narrow(logits[b, k].numpy(), knobs), at)
+                    own = logits[b, k].numpy().copy()
+                    own[list(knobs.forbid)] = -math.inf
+                    seen[b, at] = choose(decode.narrow(own, knobs), at)

@@ -274,6 +274,15 @@ class Codec:
             raise UsageError(say(sentence, prompt=prompt))
         return torch.where(blank, MASK, ids)
 
+    def misfits(self, prompt: Tensor) -> tuple[int, ...]:
+        """Ids that no blank of a prompt may be: all but the pitches of the voices that it lacks; none where it has no blanks."""
+        if not (prompt == MASK).any():
+            return ()
+        voices = set((prompt[prompt >= PITCHES] - PITCHES).div(KEYS, rounding_mode="floor").tolist())
+        lacking = [k for k in range(len(self.voices)) if k not in voices] or list(range(len(self.voices)))
+        fitting = {PITCHES + KEYS * k + key for k in lacking for key in range(KEYS)}
+        return tuple(token for token in range(self.layout.vocab) if token not in fitting)
+
     def write(self, media: Sequence[Media], out: Path, names: Sequence[str]) -> list[Path]:
         """A MIDI file a tune, a WAV file a sound."""
         out.mkdir(parents=True, exist_ok=True)

@@ -137,6 +137,8 @@ def _chunk(loaded: Loaded, model: Any, cond: Cond, seeds: Sequence[int], start: 
     asked = loaded.task.ask(_rows(cond, at), knobs)
     if longest := getattr(loaded.codec, "length", 0):  # a whole tune is longer than what its model was trained on
         knobs = {"length": longest, **knobs}
+    if "prompt" in cond and hasattr(loaded.codec, "misfits"):
+        knobs = {**knobs, "forbid": (*knobs.get("forbid", ()), *loaded.codec.misfits(cond["prompt"][0]))}
     if forbidden := getattr(loaded.codec, "forbid", ()):
         knobs = {**knobs, "forbid": (*knobs.get("forbid", ()), *forbidden)}
     for partial in model.sample(asked, Noise.rows_of(own), knobs):
