@@ -48,6 +48,7 @@ def command(family, folder):
 
 
 MEDIA = ("sound", "music", "video", "table")
+ALWAYS = ("flow", "gpt", "gan")  # one of each kind of training; the others are slow tests
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def rounds(family, tmp_path, kills):
     assert weights(folder) == expected
 
 
-@pytest.mark.parametrize("family", [pytest.param(name, marks=pytest.mark.slow if name in MEDIA else ()) for name in RECIPES])
+@pytest.mark.parametrize("family", [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.slow) for name in RECIPES])
 @pytest.mark.timeout(280)
 def test_killed_once(family, tmp_path, data):
     rounds(family, tmp_path, 1)

@@ -31,7 +31,7 @@ def test_windows_are_compared_one_by_one():
 
 
 @pytest.mark.parametrize(
-    ("more", "kept"), [(("lr=0.05", "decay=0", "ema=0", "average=3"), True), (("lr=0.01", "decay=1", "average=8"), False)]
+    ("more", "kept"), [(("lr=0.1", "decay=0", "ema=0", "average=5"), True), (("lr=0.01", "decay=1", "average=8"), False)]
 )
 def test_a_restless_end_is_averaged_and_a_settled_one_is_not(more, kept, runs, tmp_path):
     (tmp_path / "lines.txt").write_text("\n".join(LINES))
