@@ -75,3 +75,17 @@ def test_renamed_files_keep_their_captions(photos):
     for path in sorted(photos.iterdir()):
         path.rename(path.with_name(f"{99 - int(path.stem):02d}{path.suffix}"))
     assert pairs() == before
+
+
+@pytest.mark.parametrize("name", ["train.bin", "train.offsets.npy", "done.json"])
+@pytest.mark.parametrize("left", [0, 5, None])
+def test_a_damaged_cache_is_made_anew(photos, name, left):
+    def pixels():
+        inspection = inspect(str(photos))
+        return np.array(plan.outline(plan.Wish(str(photos), minutes=2), inspection).dataset.parts["train"].data)
+
+    before = pixels()
+    (path,) = photos.parent.glob(f"cache/encoded/*/{name}")
+    path.unlink() if left is None else path.write_bytes(path.read_bytes()[:left])
+    assert np.array_equal(pixels(), before)
+    assert path.stat().st_size > 5

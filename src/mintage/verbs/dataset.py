@@ -22,13 +22,14 @@ import torch
 from torch import Tensor
 
 from mintage.core.config import to_json
-from mintage.core.errors import DataError
+from mintage.core.errors import DataError, StoreError
 from mintage.core.protocols import Codec
 from mintage.core.spec import PAD, Batch, Cond, Item, Recipe, Spec
 from mintage.core.store import read_json, replace_folder, write_json
 from mintage.core.words import say
 from mintage.nn.noise import Noise
-from mintage.verbs.inspect import Inspection, cache_folder, dataset_hash, inspect
+from mintage.verbs.inspect import Inspection, dataset_hash, inspect
+from mintage.verbs.shelf import VERSION, cache_folder
 
 SPLITS = ("train", "holdout", "test")
 CHUNK = 512  # items encoded at once
@@ -190,7 +191,7 @@ class Dataset:
 def _key(items: Sequence[Item], codec_state: Mapping[str, Any], target: Spec, given: Mapping[str, Spec]) -> str:
     """Where this data lies when encoded; its order counts, because what comes with the items is matched by position."""
     order = [f"{item.id} {item.split}" for item in items]
-    text = json.dumps([dataset_hash(items), order, codec_state, to_json(target), to_json(given)], sort_keys=True)
+    text = json.dumps([VERSION, dataset_hash(items), order, codec_state, to_json(target), to_json(given)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
@@ -240,25 +241,31 @@ def build(inspection: Inspection, codec: Codec, target: Spec, given: Mapping[str
     key = _key(inspection.items, codec.state, storage, given)
     folder = cache_folder() / "encoded" / key
     by_split = {name: [i for i in inspection.items if i.split == name] for name in SPLITS}
-    if not (folder / "done.json").exists():
+
+    def mapped() -> Dataset:
+        return Dataset(target, {name: _map(folder, name, by_split[name], codec, target, given) for name in SPLITS})
+
+    try:
+        return mapped()
+    except (OSError, ValueError, EOFError, StoreError):  # not there, or damaged: encoded anew
         temp = folder.with_name(f".{key}.{os.getpid()}.tmp")
         shutil.rmtree(temp, ignore_errors=True)
         temp.mkdir(parents=True)
         kinds = {name: _write_part(temp, name, items, inspection, codec, storage) for name, items in by_split.items()}
         write_json(temp / "done.json", {"target": to_json(target), "dtype": kinds})
         replace_folder(temp, folder)
-    return Dataset(target, {name: _map(folder, name, items, codec, target, given) for name, items in by_split.items()})
+    return mapped()
 
 
 def _map(folder: Path, name: str, items: list[Item], codec: Codec, target: Spec, given: Mapping[str, Spec]) -> Part:
     offsets = np.load(folder / f"{name}.offsets.npy")
     path, grid = folder / f"{name}.bin", target.kind == "grid"
-    dtype = np.dtype(read_json(folder / "done.json")["dtype"][name])
+    dtype = np.dtype(read_json(folder / "done.json", "dtype")["dtype"][name])
     if grid:  # an item may give several examples
         items = [item for item, n in zip(items, np.diff(offsets).tolist(), strict=True) for _ in range(n)]
         offsets = np.arange(len(items) + 1)
     shape = (len(items), *target.shape) if grid else (int(offsets[-1]),)
-    data = np.memmap(path, dtype, "r", shape=shape) if path.stat().st_size else np.zeros(shape, dtype)
+    data = np.memmap(path, dtype, "r", shape=shape) if 0 not in shape else np.zeros(shape, dtype)
     weight = torch.tensor([item.weight for item in items], dtype=torch.float32)
     files = len({item.path for item in items}) if getattr(codec, "grouped", False) else 0
     return Part(data, offsets, _encode_given(items, given, codec), weight, tuple(item.id for item in items), files)

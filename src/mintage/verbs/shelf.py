@@ -26,7 +26,7 @@ import numpy as np
 from mintage.core.errors import BadItem, StoreError
 from mintage.core.store import write_bytes
 
-VERSION = 2  # of the canonical forms; a change makes every tray anew
+VERSION = 3  # of the canonical and the encoded forms; a change makes all of them anew
 
 
 def cache_folder() -> Path:
