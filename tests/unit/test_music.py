@@ -390,6 +390,18 @@ def test_a_roll_keeps_notes_repeats_and_held_ones():
     assert frame.encode(wide, 8).any((1, 2)).all()
 
 
+def test_a_line_does_not_flicker_and_keeps_short_notes():
+    cells = np.full((8, 6), -1.0, np.float32)
+    cells[2], cells[5, 3], cells[2, 3] = 0.5, 0.6, 0.2
+    assert roll.line(cells, full=True).tolist() == [2] * 6
+    cells[5, 3], cells[2, 3] = 1.0, -1.0
+    assert roll.line(cells, full=True).tolist() == [2, 2, 2, 5, 2, 2]
+    cells[5, 3] = -1.0
+    assert roll.line(cells, full=False).tolist() == [2, 2, 2, 2, 2, 2], "a dip of one step is no rest"
+    cells[2, 3:] = -1.0
+    assert roll.line(cells, full=False).tolist() == [2, 2, 2, 8, 8, 8]
+
+
 def test_rolls_are_cut_transposed_and_written():
     codec = fitted(40)
     codec.configure({"view": "roll"})

@@ -2,8 +2,8 @@
 
 A step is an eighth where nearly all notes begin on eighths, else a sixteenth, and a cell is on while a note sounds. Where the
 same pitch is struck again at once, the last step before is faint, and on the way back such a dip parts two notes; single steps
-of one pitch flow together. Voices that are sung one note at a time stay so: the strongest cell wins, and where such a voice
-never rests, it wins however weak it is. Metre, tempo and loudness are those of most of the data.
+of one pitch flow together. Voices that are sung one note at a time stay so: the strongest line through the cells wins, where
+each change of note costs a little (Viterbi 1967), and one that never rests has no silence to go to. Metre, tempo and loudness are those of most of the data.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ SHORT = 0.01  # share of the notes that may be shorter than the shortest made on
 FAINT = 153  # of 255: .2 in −1…1
 CELLS = 32  # steps of a roll at most, unless a person wants more
 OCTAVE = 12
+CHANGE = 0.9  # what a change of note costs a line; at 1 and more a real note of one step would be lost
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,9 @@ class Frame:
 
     def decode(self, roll: NDArray[np.float32]) -> Tune:
         """The tune in a roll of values in −1…1. [V, P, T] → [R, 6]"""
-        single, full = (np.array(flags)[:, None, None] for flags in (self.single, self.full))
-        strongest = roll.argmax(1)[:, None] == np.arange(roll.shape[1])[:, None]  # one cell even where several are as strong
-        on = np.where(single, strongest & ((roll > 0) | full), roll > 0)
+        on = roll > 0
+        for voice in np.flatnonzero(self.single):
+            on[voice] = line(roll[voice], self.full[voice])[None] == np.arange(roll.shape[1])[:, None]
         strong, quiet = roll >= 0.5, np.zeros((*on.shape[:2], 1), bool)
         parted = np.concatenate([on[..., :-1] & ~strong[..., :-1] & strong[..., 1:], quiet], 2)  # after this step
         before = np.concatenate([quiet, on[..., :-1] & ~parted[..., :-1]], 2)
@@ -101,6 +102,22 @@ class Frame:
         rows[:, 4], rows[:, 5] = where[:, 0], np.array(self.programs)[where[:, 0]]
         rows[:, 2] = np.minimum(rows[:, 2], 127)
         return joined(barred([(0, *self.metre)], [(0, self.tempo)], on.shape[2] * self.step), rows)
+
+
+def line(cells: NDArray[np.float32], full: bool) -> NDArray[np.int64]:
+    """The row that sounds at each step of the strongest line through cells [P, T]; P is silence, where it may rest. [T]"""
+    silence = np.full((1, cells.shape[1]), -np.inf if full else 0.0)
+    values = np.concatenate([cells, silence])
+    score, came = values[:, 0], np.empty(values.shape, np.int64)
+    for step in range(1, values.shape[1]):
+        best, own = score.argmax(), np.arange(len(score))
+        came[:, step] = np.where(score[best] - CHANGE > score, best, own)
+        score = np.maximum(score, score[best] - CHANGE) + values[:, step]
+    found = np.empty(values.shape[1], np.int64)
+    found[-1] = score.argmax()
+    for step in range(len(found) - 1, 0, -1):
+        found[step - 1] = came[found[step], step]
+    return found
 
 
 def pieces(tune: Tune, count: int) -> list[Tune]:
