@@ -293,6 +293,28 @@ def test_chinese_from_the_first_sentence(cli, monkeypatch, tmp_path):
     assert any("一" <= c <= "鿿" for c in err)
 
 
+def test_a_model_that_nobody_asks_for_anything_makes_what_captions_of_its_data_say(cli, tmp_path):
+    words = ("red square", "green square", "blue square")
+    (tmp_path / "data").mkdir()
+    for k in range(30):
+        picture = np.random.default_rng(k).integers(0, 60, (16, 16, 3), dtype=np.uint8)
+        picture[4:12, 4:12, k % 3] = 220
+        Image.fromarray(picture).save(tmp_path / "data" / f"{k:02d}.png")
+        (tmp_path / "data" / f"{k:02d}.txt").write_text(words[k % 3])
+    code, out, err = cli("train", tmp_path / "data", "-o", "steps=2", "-q", "--json")
+    assert code == 0, err
+    run, where = json.loads(out)["run"], ("--out", tmp_path / "o")
+    by_seed = {seed: hashes(cli, run, "-n", "1", "--seed", seed, *where)[0] for seed in range(3)}
+    asked = {
+        seed: {hashes(cli, run, "-n", "1", "--seed", seed, "--prompt", said, *where)[0] for said in words} for seed in range(3)
+    }
+    assert all(by_seed[seed] in asked[seed] for seed in range(3))
+    code, _, err = cli("generate", run, "-n", "3", *where)
+    assert code == 0
+    (said,) = (line for line in err.splitlines() if "captions of the data" in line)
+    assert sorted(said.split(": ", 1)[1].rstrip(".").split(" · ")) == sorted(words)
+
+
 def test_another_request_with_the_same_seed_overwrites_nothing(cli, trained, tmp_path):
     for asked in ("class=2", "class=5"):
         assert cli("generate", trained, "-n", "1", "--given", asked, "--out", tmp_path / "o", "-q")[0] == 0

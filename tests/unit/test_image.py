@@ -96,6 +96,7 @@ def test_classes_and_captions_become_conditions():
     assert not ids[1].any()
     assert ids.max() < specs["caption"].vocab
     assert "seen once" not in str(codec.state)
+    assert specs["caption"].channels == ("a blue circle", "a red circle")
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (64, 64, 3), (90, 160, 3), (33, 8)])

@@ -28,7 +28,8 @@ class Spec:
         shape: Length of each axis; 0 means free, the plan fills it.
         axes: Names in the order of ``shape``: channel height width time pitch mel column token.
         channels: Names along the channel axis, such as ``("r", "g", "b")``; ``("utf-8",)`` for ids that begin with the bytes. Of a
-            row (one axis), the column of each number: those of one name side by side are hidden and given together.
+            row (one axis), the column of each number: those of one name side by side are hidden and given together. Of a class
+            condition the classes; of a caption, examples from the data.
         vocab: Number of ids (tokens), or number of classes (a ``class`` condition).
         rate: Samples, frames or steps a second where time is an axis.
         slots: The id range allowed at each position (tables); of a class condition, the classes to draw from when none is asked

@@ -1,7 +1,8 @@
 """What comes with the items: classes and captions, as conditions of a model.
 
 Classes are the sorted names seen at least ``SEEN`` times; an item without one, or with a rarer one, has the null id,
-which is the number of classes. Captions are spelled by a small vocabulary of their own; a missing caption is all PAD.
+which is the number of classes. Captions are spelled by a small vocabulary of their own; a missing caption is all PAD. Some
+captions of the data go with the model, so that it can be asked for something when a person asks for nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from mintage.nn.vocabulary import SEEN, Vocabulary
 
 PIECES = 512  # learned pieces for captions
 LENGTH = 64  # most ids of a caption
+EXAMPLES = 128  # captions that go with the model
 
 
 class Given:
@@ -26,6 +28,7 @@ class Given:
     def __init__(self) -> None:
         self.classes: tuple[str, ...] = ()
         self.captions: Vocabulary | None = None
+        self.examples: tuple[str, ...] = ()
         self.length = 0
 
     def fit(self, given: Sequence[Mapping[str, str]]) -> None:
@@ -35,32 +38,35 @@ class Given:
         if len(self.classes) < 2:
             self.classes = ()
         texts = [entry["caption"] for entry in given if entry.get("caption")]
-        self.captions, self.length = None, 0
+        self.captions, self.examples, self.length = None, (), 0
         if len(texts) >= SEEN:
             mostly_wide = sum(len(t.encode()) for t in texts) > 2 * sum(map(len, texts))
             self.captions = Vocabulary.fit(texts, "char" if mostly_wide else "bpe", PIECES)
             lengths = sorted(len(self.captions.encode(t)) + 2 for t in texts)
             self.length = min(LENGTH, lengths[int(0.99 * (len(lengths) - 1))])
+            apart = list(dict.fromkeys(texts))
+            self.examples = tuple(apart[:: -(-len(apart) // EXAMPLES)])
 
     @property
     def state(self) -> dict[str, Any]:
         """As JSON."""
         captions = self.captions.state if self.captions else None
-        return {"classes": list(self.classes), "captions": captions, "length": self.length}
+        return {"classes": list(self.classes), "captions": captions, "examples": list(self.examples), "length": self.length}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Put back what ``state`` gave."""
         self.classes = tuple(state["classes"])
         self.captions = Vocabulary.restore(state["captions"]) if state["captions"] else None
+        self.examples = tuple(state.get("examples", ()))  # runs before 0.1.0 have none
         self.length = int(state["length"])
 
     def specs(self) -> Specs:
-        """Specs of the conditions there are: ``class`` with its names in ``channels``, ``caption``."""
+        """Specs of the conditions there are: ``class`` with its names in ``channels``, ``caption`` with its examples there."""
         found = {}
         if self.classes:
             found["class"] = Spec("tokens", channels=self.classes, vocab=len(self.classes))
         if self.captions:
-            found["caption"] = Spec("tokens", (self.length,), ("token",), vocab=len(self.captions))
+            found["caption"] = Spec("tokens", (self.length,), ("token",), self.examples, len(self.captions))
         return found
 
     def encode_caption(self, texts: Sequence[str], spec: Spec) -> Tensor:

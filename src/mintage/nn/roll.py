@@ -3,7 +3,8 @@
 A step is an eighth where nearly all notes begin on eighths, else a sixteenth, and a cell is on while a note sounds. Where the
 same pitch is struck again at once, the last step before is faint, and on the way back such a dip parts two notes; single steps
 of one pitch flow together. Voices that are sung one note at a time stay so: the strongest line through the cells wins, where
-each change of note costs a little (Viterbi 1967), and one that never rests has no silence to go to. Metre, tempo and loudness are those of most of the data.
+each change of note costs a little (Viterbi 1967), and one that never rests has no silence to go to. Metre,
+tempo and loudness are those of most of the data.
 """
 
 from __future__ import annotations

@@ -74,6 +74,23 @@ def default_classes(loaded: Loaded, seeds: Sequence[int]) -> Tensor:
     return torch.tensor([ids[seed % len(ids)] for seed in seeds])
 
 
+def default_captions(loaded: Loaded, seeds: Sequence[int]) -> list[str]:
+    """Caption of each sample when nothing is asked for and there are no classes: of the data's own, the seed decides which."""
+    cond = loaded.recipe.cond
+    examples = cond["caption"].channels if "caption" in cond and "class" not in cond else ()
+    return [examples[seed % len(examples)] for seed in seeds] if examples else []
+
+
+def _completed(loaded: Loaded, cond: Cond, seeds: Sequence[int]) -> dict[str, Tensor]:
+    """What is asked for, with a class or a caption by each sample's seed where neither is."""
+    if "class" in cond or "caption" in cond:
+        return dict(cond)
+    if "class" in loaded.recipe.cond:
+        return {**cond, "class": default_classes(loaded, seeds)}
+    captions = default_captions(loaded, seeds)
+    return {**cond, "caption": loaded.codec.encode_caption(captions, loaded.recipe.cond["caption"])} if captions else dict(cond)
+
+
 def _rows(cond: Cond, rows: Tensor) -> dict[str, Tensor]:
     return {name: values[rows] for name, values in cond.items()}
 
@@ -93,16 +110,13 @@ def draw(
         loaded: The model.
         n: How many.
         seed: Seed of the first; sample k has seed + k.
-        cond: Conditions, one row a sample; a missing class is chosen by each sample's seed.
+        cond: Conditions, one row a sample; without a class and a caption, each sample's seed chooses one of the data's.
         sketch: Draw from the baseline instead.
         knobs: Sampler settings.
         seeds: The samples' own seeds, in place of ``seed``.
     """
     seeds = list(range(seed, seed + n)) if seeds is None else list(seeds)
-    cond = dict(cond or {})
-    if "class" in loaded.recipe.cond and "class" not in cond:
-        cond["class"] = default_classes(loaded, seeds)
-    model, cond, skip = loaded.sketch if sketch else loaded.model, *opened(loaded, cond, n)
+    model, (cond, skip) = loaded.sketch if sketch else loaded.model, opened(loaded, _completed(loaded, cond or {}, seeds), n)
     parts: list[Tensor] = []
     with steady(loaded.recipe.threads):
         for start in range(0, n, loaded.chunk):
@@ -239,10 +253,14 @@ def as_samples(loaded: Loaded, x: Tensor, seeds: Sequence[int], given: Sequence[
 def asked_words(loaded: Loaded, given: Sequence[Mapping[str, str]], seeds: Sequence[int]) -> list[dict[str, str]]:
     """What each sample was asked for, as words, for its label."""
     rows = [dict(words) for words in given]
-    if "class" in loaded.recipe.cond and not any("class" in words for words in given):
+    if any("class" in words or "caption" in words for words in given):
+        return rows
+    if "class" in loaded.recipe.cond:
         names = loaded.recipe.cond["class"].channels
         for row, index in zip(rows, default_classes(loaded, seeds).tolist(), strict=True):
             row["class"] = names[index]
+    for row, caption in zip(rows, default_captions(loaded, seeds), strict=False):
+        row["caption"] = caption
     return rows
 
 
@@ -383,6 +401,8 @@ def generate(
         sample = named.get(path.stem)
         if sample:
             on(Event("sample", "generate", "", {"path": str(path), "seed": sample.seed, "hash": sample.content_hash}))
+    if own := [sample.given["caption"] for sample in samples[:SAMPLES] if "caption" in sample.given and not asked[0]]:
+        on(Event("done", "generate", say("Asked for captions of the data, in this order: {captions}.", captions=" · ".join(own))))
     on(
         Event(
             "done",
@@ -396,10 +416,7 @@ def generate(
 
 def _streamed(loaded: Loaded, cond: Cond, seed: int, knobs: Mapping[str, Any], on: On) -> Tensor:
     """One sample, telling the listener as it grows."""
-    cond = dict(cond)
-    if "class" in loaded.recipe.cond and "class" not in cond:
-        cond["class"] = default_classes(loaded, [seed])
-    cond, skip = opened(loaded, cond, 1)
+    cond, skip = opened(loaded, _completed(loaded, cond, [seed]), 1)
     listening = loaded.recipe.target.kind == "tokens" and on is not ignore
     with steady(loaded.recipe.threads):
         for partial in _chunk(loaded, loaded.model, cond, [seed], 0, knobs):

@@ -79,7 +79,7 @@ def codec_of(base: Recipe, own: Codec) -> tuple[Codec, dict[str, Spec]]:
     """
     mine, theirs = own.state, dict(base.codec)
     known, here = theirs.get("classes", []), mine.get("classes", [])
-    state = {**theirs, **{key: mine[key] for key in ("opening",) if key in mine}}
+    state = theirs | {key: mine[key] for key in ("opening", "examples") if key in mine}
     state["classes"] = [*known, *(name for name in here if name not in known)] if here else []
     if not (mine.get("captions") and theirs.get("captions")):
         state |= {key: mine[key] for key in ("captions", "length") if key in mine}
