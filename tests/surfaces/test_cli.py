@@ -180,6 +180,7 @@ def test_a_bad_request_is_one_sentence(name, cli, trained, tmp_path):
 def test_a_corrupted_model_folder_is_named(part, harm, cli, trained, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(trained, copy)
+    shutil.copytree(trained / "model", copy / "live", dirs_exist_ok=True)  # of an earlier moment: not taken for the model
     path = copy / "model" / part
     if harm == "missing":
         path.unlink()

@@ -63,7 +63,7 @@ def test_new_classes_append_rows_and_the_rest_is_the_bases(base, tmp_path):
     for name, value in new.items():
         assert torch.allclose(value, old[name][rows] if name == "embed.weight" else old[name], atol=1e-4), name
     loaded = mintage.load(run)
-    from mintage.verbs.generate import default_classes
+    from mintage.verbs.asking import default_classes
 
     assert {names[i] for i in default_classes(loaded, range(9)).tolist()} == {"0", "1", "tall"}
     assert len(loaded.generate(2, given={"class": "7"}).paths) == 3  # the base's own classes can still be asked for

@@ -184,7 +184,7 @@ def without_paths(recipe: Recipe) -> Recipe:
 def model_folder(run: Run) -> Path:
     """The finished model, else the newest live one, else the folder itself when it is a bare model."""
     for folder in (run.model, run.live, run.path):
-        if (folder / "card.json").exists():
+        if (folder / "card.json").exists() or (folder / "model.safetensors").exists():  # one without the other is damage
             return folder
     raise StoreError(say("{path} holds no model yet; run the same training command again to go on.", path=run.path))
 
