@@ -396,7 +396,7 @@ def test_a_line_does_not_flicker_and_keeps_short_notes():
     assert roll.line(cells, full=True).tolist() == [2] * 6
     cells[5, 3], cells[2, 3] = 1.0, -1.0
     assert roll.line(cells, full=True).tolist() == [2, 2, 2, 5, 2, 2]
-    cells[5, 3] = -1.0
+    cells[5, 3], cells[2, 3] = -1.0, -0.5
     assert roll.line(cells, full=False).tolist() == [2, 2, 2, 2, 2, 2], "a dip of one step is no rest"
     cells[2, 3:] = -1.0
     assert roll.line(cells, full=False).tolist() == [2, 2, 2, 8, 8, 8]

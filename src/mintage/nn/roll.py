@@ -26,7 +26,7 @@ SHORT = 0.01  # share of the notes that may be shorter than the shortest made on
 FAINT = 153  # of 255: .2 in −1…1
 CELLS = 32  # steps of a roll at most, unless a person wants more
 OCTAVE = 12
-CHANGE = 0.9  # what a change of note costs a line; at 1 and more a real note of one step would be lost
+CHANGE = 0.4  # what a change of note costs a line, measured on chorales; from 1 on a real note of one step would be lost
 
 
 @dataclass(frozen=True)
