@@ -31,13 +31,13 @@ def main():
     kind = {"ctgan": CTGAN, "tvae": TVAE}[args.model]
     table = pd.read_csv(args.table, keep_default_na=False)
     named = [name for name in table if table[name].dtype.kind not in "if"]
-    begin = time.perf_counter()
-    kind(epochs=1).fit(table, named)  # preparation and one epoch
-    first = time.perf_counter() - begin
-    begin = time.perf_counter()
-    kind(epochs=2).fit(table, named)
-    epoch = max(1e-3, time.perf_counter() - begin - first)
-    epochs = int(max(1, min(300, (args.seconds - (first - epoch)) / epoch)))
+    spent = []
+    for epochs in (1, 1, 3):  # the very first one pays for imports and pools too
+        begin = time.perf_counter()
+        kind(epochs=epochs).fit(table, named)
+        spent.append(time.perf_counter() - begin)
+    epoch = max(1e-3, (spent[2] - spent[1]) / 2)
+    epochs = int(max(1, min(300, (args.seconds - (spent[1] - epoch)) / epoch)))
     model = kind(epochs=epochs)
     begin = time.perf_counter()
     model.fit(table, named)

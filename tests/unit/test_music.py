@@ -425,7 +425,7 @@ def test_rolls_are_cut_transposed_and_written():
 
 
 def test_a_network_learns_rolls(tmp_path, runs):
-    run = train(Wish(str(folder(tmp_path / "tunes", 24)), "vae", size="2", options=("view=roll", "steps=8", "width=16"))).run
+    run = train(Wish(str(folder(tmp_path / "tunes", 24)), "vae", size="2", options=("steps=8", "width=16"))).run
     made = generate(str(run), n=2)
     assert [path.suffix for path in made.paths] == [".mid", ".mid", ".wav", ".wav"]
     assert all(trust.verify(path).verdict == "compliant" for path in made.paths)

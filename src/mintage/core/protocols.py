@@ -165,7 +165,7 @@ class Model(Protocol):
     It may name in ``scaffold`` the submodules that only training needs (they stay in checkpoints, not in the model), in
     ``chunk`` how many rows its sampler always runs with, in ``halves`` that it samples in the recipe's ``dtype``, and its file
     may define ``Knobs``, the sampler's settings. ``whole`` true says that its examples are whole texts: where they are short, a
-    step does not take more of them.
+    step does not take more of them. ``prefers`` names the kind of view it takes where a medium has both ("grid", "tokens").
     """
 
     @staticmethod

@@ -139,6 +139,7 @@ class Model(nn.Module):
         "tokens": {"spatial": "4", "quantise": "8,5,5,5"},
     }
     scaffold = ("critic",)
+    prefers = "grid"  # of chorales: rolls beat their sketch in five minutes, tokens did not
     whole = True  # an example is a whole text: shorter ones do not mean more of them in a step
     updates: Tensor  # []
 

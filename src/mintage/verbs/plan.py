@@ -124,7 +124,7 @@ def choose_family(modality: str, family: str, task: str, target: Spec, cond: Map
 
 
 def choose_view(codec: Any, inspection: Inspection, wish: Wish, given: Mapping[str, Spec]) -> Spec:
-    """The first view of the data that the wished family can model, at a size that fits the minutes.
+    """The first view of the data that the wished family can model, of the kind it prefers, at a size that fits the minutes.
 
     Raises:
         UsageError: ``--size`` is not one of this medium.
@@ -132,7 +132,8 @@ def choose_view(codec: Any, inspection: Inspection, wish: Wish, given: Mapping[s
     views = list(codec.views().values())
     first, last = stages.split(wish.family or default_family(codec))
     family = registry.get("families", first or last)
-    view: Spec = next((view for view in views if not family.refuse(view, given)), views[0])
+    fitting = [view for view in views if not family.refuse(view, given)] or views[:1]
+    view: Spec = next((view for view in fitting if view.kind == getattr(family, "prefers", view.kind)), fitting[0])
     if hasattr(codec, "sized"):
         view = codec.sized(view, inspection.shapes, wish.minutes, wish.size)
     return view
