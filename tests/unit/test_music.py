@@ -431,6 +431,18 @@ def test_a_network_learns_rolls(tmp_path, runs):
     assert all(trust.verify(path).verdict == "compliant" for path in made.paths)
 
 
+def test_a_tune_to_go_on_from_and_what_is_no_part_of_it(tmp_path):
+    codec, path = fitted(), tmp_path / "C#-dance.mid"
+    path.write_bytes(midi.write(tune(3, count=6)))
+    whole, two = codec.begun(str(path), fills=False), codec.begun(f"{path}#2-3", fills=False)
+    assert two.shape[1] < whole.shape[1]
+    for part in ("0-2", "4-2", "x", "voice=9"):
+        with pytest.raises(UsageError):
+            codec.begun(f"{path}#{part}", fills=True)
+    with pytest.raises(UsageError):
+        codec.begun("nothing", fills=False)
+
+
 def test_another_harmony_keeps_the_melody(tmp_path, runs):
     data = folder(tmp_path / "tunes", 24)
     run = train(Wish(str(data), "masked", options=("steps=10", "width=32", "layers=1", "heads=1", "length=96"))).run

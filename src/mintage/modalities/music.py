@@ -259,17 +259,19 @@ class Codec:
         Raises:
             UsageError: There is no such file, part or voice.
         """
-        name, _, part = prompt.partition("#")
+        name, part = (prompt, "") if Path(prompt).is_file() else prompt.rpartition("#")[::2]  # a name may hold a #: C#-dance.mid
+        name, part = (name, part) if name else (part, "")
         try:
             tune = self.read(next(iter(self.items(Path(name)))))
         except (OSError, BadItem, StopIteration) as error:
             raise UsageError(say("--prompt {name}: give a MIDI file ({reason}).", name=name, reason=error)) from error
         bar, voice = re.fullmatch(r"(\d+)-(\d+)", part), re.fullmatch(r"voice=(\d+)", part)
-        if bar and 1 <= int(bar[1]) <= int(bar[2]):
+        backwards = bar is not None and not 1 <= int(bar[1]) <= int(bar[2])
+        if bar and not backwards:
             tune = excerpt(tune, int(bar[1]) - 1, int(bar[2]))
         ids = torch.tensor([[BOS, *self.layout.encode(self._slotted(tune))]])
         blank = (ids - PITCHES).div(KEYS, rounding_mode="floor") == int(voice[1]) - 1 if voice and fills else torch.tensor(False)
-        if (part and not bar and not blank.any()) or not len(notes(tune)):
+        if backwards or (part and not bar and not blank.any()) or not len(notes(tune)):
             sentence = "--prompt {prompt}: after the # write bars, as 1-8, or for a model that fills blanks a voice, as voice=2."
             raise UsageError(say(sentence, prompt=prompt))
         return torch.where(blank, MASK, ids)
