@@ -156,6 +156,24 @@ def test_changed_added_and_removed_files_are_seen(tmp_path):
     assert np.array_equal(fresh["2.png"], np.asarray(picture(50)))
 
 
+def test_frames_that_were_rendered_again_are_seen(tmp_path):
+    folders = [tmp_path / "data" / f"clip{k}" for k in range(3)]
+    for k, folder in enumerate(folders):
+        folder.mkdir(parents=True)
+        for t in range(16):
+            picture(100 * k + t, 16, 16).save(folder / f"{t:02}.png")
+    first = inspect(str(tmp_path / "data"), {"modality": "video"})
+    before = folders[1].stat()
+    time.sleep(0.01)
+    for t in range(16):
+        picture(900 + t, 16, 16).save(folders[1] / f"{t:02}.png")
+    os.utime(folders[1], ns=(before.st_atime_ns, before.st_mtime_ns))
+    second = inspect(str(tmp_path / "data"), {"modality": "video"})
+    assert len({i.id for i in first.items} & {i.id for i in second.items}) == 2
+    fresh = {i.path: c for i, c in zip(second.items, second.contents(second.items), strict=True)}
+    assert np.array_equal(fresh[folders[1]][3], np.asarray(picture(903, 16, 16)))
+
+
 def test_without_a_cache_folder_it_works_in_memory(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("x")
     data = tmp_path / "data"

@@ -179,6 +179,37 @@ def test_pieces_of_one_file_share_a_split():
     assert {next(iter(own)) for own in splits.values()} == {"train", "holdout", "test"}
 
 
+@pytest.mark.parametrize("reach", [0, 4, 16])
+@pytest.mark.parametrize(("files", "pieces"), [(1, 3), (1, 40), (2, 12), (6, 12), (6, 4), (7, 1), (9, 90), (3, 7)])
+def test_of_few_files_stretches_are_held_out(files, pieces, reach):
+    items = [Item(content_hash(f"{k}:{n}"), Path(f"{k}.mp4"), 4 * n) for k in range(files) for n in range(pieces)]
+    found = assign(items, None, [], by_file=True, reach=reach)
+    by_split = {name: [item for item in found if item.split == name] for name in ("train", "holdout", "test")}
+    held = [(a, b) for a in found for b in found if a.split != b.split and a.path == b.path]
+    assert all(abs(a.at - b.at) >= reach for a, b in held)
+    if (files, pieces, reach) == (1, 3, 16):
+        assert [item.split for item in found] == ["train"] * 3  # nothing can be held out of it
+        return
+    assert all(by_split.values())
+    assert len(by_split["train"]) >= 0.3 * len(items)
+    for name in ("holdout", "test"):
+        assert 0.08 * len(items) <= len(by_split[name]) <= max(0.35 * len(items), 1)
+    for path, n in Counter(item.path for item in by_split["test"]).items():
+        assert n == sum(item.path == path and item.at >= 4 * (pieces - n) for item in found), "they are its end"
+    again = assign([replace(item, path=Path("moved") / item.path) for item in items], None, [], by_file=True, reach=reach)
+    assert [item.split for item in again] == [item.split for item in found]
+
+
+def test_few_clips_and_a_long_recording(tmp_path):
+    short = [Item(content_hash(f"s{k}"), Path(f"s{k}.wav")) for k in range(20)]
+    found = assign([*short, *(Item(f"{n:08x}", Path("long.wav"), n) for n in range(1, 201))], None, [], by_file=True)
+    assert 0.08 * 220 <= sum(item.split == "test" for item in found) <= 22
+    assert 0.08 * 220 <= sum(item.split == "holdout" for item in found) <= 22
+    assert len(found) == 220
+    for n in (0, 1, 2):
+        assert [item.split for item in assign(short[:n], None, [], by_file=True)] == ["train"] * n
+
+
 def test_recordings_are_cut_into_pieces(tmp_path):
     for k in range(4):
         notes = Noise("tune", k).integers(150, 1500, (25,)).tolist()

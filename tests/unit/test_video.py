@@ -166,6 +166,21 @@ def test_windows_of_one_file_stay_in_one_split(tmp_path):
     assert {"train", "holdout", "test"} == set.union(*splits.values())
 
 
+def test_of_few_files_no_frame_is_learned_and_judged(tmp_path):
+    for k in range(6):
+        save(tmp_path / f"{k}.mp4", ball(60, side=16, speed=0.3 + 0.21 * k, start=3 + k, row=3 + 2 * k), 12)
+    found = inspect(str(tmp_path))
+    shared = [
+        (a, b) for a in found.items for b in found.items
+        if a.path == b.path and a.split != b.split and abs(a.at - b.at) < 16
+    ]  # fmt: skip
+    assert not shared
+    assert {item.split for item in found.items} == {"train", "holdout", "test"}
+    left_out = [item for item, ruling in found.refused if ruling.kind == "border"]
+    assert left_out
+    assert any(f"{len(left_out)} left out between the splits" in line for line in found.summary)
+
+
 def test_near_duplicates_are_found_and_moments_are_not(tmp_path):
     a, b = ball(16), ball(16, speed=-1.0)
     again = footage.read(save(tmp_path / "a.mp4", a, 12)).frames

@@ -24,9 +24,9 @@ class Codec(Protocol):
     sizes, a property), ``options`` (keys of ``-o`` that ``configure(options)`` takes), those of them that only say how files
     are written (``outputs``), flags that it hears of too (``flags``: ``size``), and say that files come with captions beside
     them (``captioned``), that their names begin with their class where that repeats (``named``), that pieces of one file
-    belong to one split (``grouped``), that a few long contents are split in order (``ordered``), or that ids are coarser than
-    what they stand for, so that ``decode`` also takes ``noise``, a row for each thing (``rough``). Further abilities that the
-    verbs look for:
+    belong to one split (``grouped``; they overlap where ``at`` differs by less than its ``window``), that a few long contents
+    are split in order (``ordered``), or that ids are coarser than what they stand for, so that ``decode`` also takes
+    ``noise``, a row for each thing (``rough``). Further abilities that the verbs look for:
 
     - ``claims(path) -> bool``, static: which files it takes, where others read the same suffix.
     - ``gather(paths) -> list[Path]``, static: where it is named by hand, folders in place of the files that are one item.

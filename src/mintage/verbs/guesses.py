@@ -267,6 +267,7 @@ KINDS = {
     "near": "{n} near-copies ({first} is {why})",
     "medium": "{n} of another medium ({first})",
     "aside": "{n} set aside ({first}: {why})",
+    "border": "{n} left out between the splits ({first}: {why})",
 }
 
 

@@ -2,7 +2,8 @@
 
 Every file is decoded once, in full; its canonical content goes to the cache. The border (``trust.admit``) sets aside
 what cannot be used, each with a reason. Splits: names given by the person are respected; what is missing is cut from
-train by the hash of the content, 10 % for test and 10 % for holdout, at most 5,000 each, near-duplicates together.
+train by the hash of the content, 10 % for test and 10 % for holdout, at most 5,000 each, near-duplicates together, and so the
+pieces of a file; of fewer than ten such files the ends of some are held out.
 With fewer than three items all are train. Fewer than ten long texts are each split in order instead: the last tenth is
 test, a slice from the middle (2 %, at most 50,000 characters) holdout.
 """
@@ -10,6 +11,7 @@ test, a slice from the middle (2 %, at most 50,000 characters) holdout.
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -231,11 +233,15 @@ def _in_order(
 
 
 def _stamp(path: Path) -> tuple[int, int]:
+    """Size and time of a file; of a folder, the size of the files in it, and a hash of their names, sizes and times."""
     try:
         info = path.stat()
+        if not path.is_dir():
+            return (info.st_size, info.st_mtime_ns)
+        inside = sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in os.scandir(path))
     except OSError:
         return (-1, -1)
-    return (info.st_size, info.st_mtime_ns)
+    return (sum(size for _, size, _ in inside), int(_digest(repr(inside).encode())[:15], 16))
 
 
 def _read(codec: Codec, files: Sequence[Path], tray: shelf.Tray, on: On) -> Iterator[tuple[Item, Any, str]]:
@@ -302,11 +308,15 @@ def _conclude(
         admitted, places = splits.slices(admitted, contents, places)
     else:
         prints = found.prints[good] if keep and len(found.prints) else None
-        admitted = splits.assign(admitted, prints, contents, by_file=getattr(codec, "grouped", False))
+        before, reach = admitted, getattr(codec, "window", 0)
+        admitted = splits.assign(admitted, prints, contents, getattr(codec, "grouped", False), reach)
+        found_again = {item.id for item in admitted}
+        border = Ruling(False, "border", say("part of it is in what is held out"))
+        refused += [(item, border) for item in before if item.id not in found_again]
     kept = Contents(found.memories, [places[item.id] for item in admitted])
     classes, table = guesses.table(of.guess, codec, admitted, kept)
     names = tuple(key for key in ("class", "caption") if any(key in item.given for item in admitted))
-    summary = guesses.summary(data, len(good), refused, found.notes, classes)
+    summary = guesses.summary(data, len(admitted), refused, found.notes, classes)
     return Inspection(
         data,
         source.root,

@@ -2,8 +2,8 @@
 
 Splits named by the person stay. What is missing is cut from train in the order of the content's hash, so the same item
 falls into the same split wherever it lies. Near-duplicates (where they are kept) move together, and so do the pieces of
-one file (where files are few, of a tenth of one). Few long texts are cut in order, because neighbouring lines of one text
-are not independent.
+one file. Where such files are few, a stretch at the end of some is held out, and pieces that overlap it are left out. Few long
+texts are cut in order, because neighbouring lines of one text are not independent.
 """
 
 from __future__ import annotations
@@ -23,41 +23,79 @@ from mintage.verbs.shelf import Contents, Place
 
 SHARE, MOST = 0.1, 5000  # of the items, for holdout and for test
 FEW, LONG = 10, 2000  # fewer texts than this of at least this many characters on average are cut in order
-TENTHS, LARGE = 10, 0.25  # parts of a file that stay whole where files are few, or one has so large a share of all pieces
+FILES, LARGE = 10, 0.25  # fewer files than this are cut themselves, and so are all where one has so large a share of the pieces
+STRETCH = 4  # neighbouring pieces that are held out together where files are cut
 MIDDLE = 0.43  # where holdout is cut from a text: next to the test part it would cost train what is most like it
 SLICE, SLICE_MOST = 0.02, 50_000  # holdout of a text cut in order
 
 
-def assign(items: Sequence[Item], prints: np.ndarray | None, contents: Sequence[Any], by_file: bool = False) -> list[Item]:
-    """Give each item its split. ``prints`` are passed where near-duplicates were kept; ``by_file`` keeps files whole."""
+def assign(
+    items: Sequence[Item], prints: np.ndarray | None, contents: Sequence[Any], by_file: bool = False, reach: int = 0
+) -> list[Item]:
+    """Give each item its split; those are missing that would show what is held out.
+
+    Args:
+        items: In the order found.
+        prints: Passed where near-duplicates were kept.
+        contents: Of the items.
+        by_file: The items of a file belong together.
+        reach: Items of one file overlap when their ``at`` is nearer than this.
+    """
     if not any(item.split in ("train", "") for item in items):
         items = [replace(item, split="") for item in items]  # only a test set, or only a holdout set, was given
-    heads = (twins(prints, contents) if prints is not None else np.arange(len(items))).tolist()
-    heads = _files(items) if by_file else heads
     chosen = ["train" if item.split == "" else item.split for item in items]
     free = [i for i, split in enumerate(chosen) if split == "train"]
     wanted = [name for name in ("test", "holdout") if name not in chosen]
     count = min(MOST, max(1, round(SHARE * len(free))))
-    if len(free) >= 3:
-        order = sorted(free, key=lambda i: (items[heads[i]].id, heads[i], items[i].id))
-        edges = [0, *(count * (k + 1) for k in range(len(wanted)))]
-        edges = [_whole_clusters(edge, order, heads) for edge in edges]
-        for name, start, stop in zip(wanted, edges[:-1], edges[1:], strict=True):
-            for i in order[start:stop]:
-                chosen[i] = name
-    return [i if i.split == split else replace(i, split=split) for i, split in zip(items, chosen, strict=True)]
+    if len(free) >= 3 and wanted:
+        sizes = Counter(items[i].path for i in free)
+        if by_file and (len(sizes) < FILES or max(sizes.values()) > LARGE * len(free)):
+            given = _stretches(items, free, wanted, count, reach)
+        else:
+            heads = (twins(prints, contents) if prints is not None else np.arange(len(items))).tolist()
+            first: dict[Path, int] = {}
+            heads = [first.setdefault(item.path, i) for i, item in enumerate(items)] if by_file else heads
+            given = _clusters(items, free, wanted, count, heads)
+        chosen = [given.get(i, split) for i, split in enumerate(chosen)]
+    pairs = zip(items, chosen, strict=True)
+    return [item if item.split == split else replace(item, split=split) for item, split in pairs if split]
 
 
-def _files(items: Sequence[Item]) -> list[int]:
-    """For each item the first of its file; of few or very unequal files, the first of its tenth of a file."""
-    sizes, seen = Counter(item.path for item in items), Counter[Path]()
-    parts = TENTHS if len(sizes) < FEW or max(sizes.values()) > LARGE * len(items) else 1
-    first: dict[tuple[Path, int], int] = {}
-    heads = []
-    for i, item in enumerate(items):
-        heads.append(first.setdefault((item.path, seen[item.path] * parts // sizes[item.path]), i))
-        seen[item.path] += 1
-    return heads
+def _clusters(
+    items: Sequence[Item], free: Sequence[int], wanted: Sequence[str], count: int, heads: Sequence[int]
+) -> dict[int, str]:
+    """The first of all by the hash of their content, whole clusters at a time."""
+    order = sorted(free, key=lambda i: (items[heads[i]].id, heads[i], items[i].id))
+    edges = [_whole_clusters(count * k, order, heads) for k in range(len(wanted) + 1)]
+    return {i: name for name, start, stop in zip(wanted, edges[:-1], edges[1:], strict=True) for i in order[start:stop]}
+
+
+def _stretches(items: Sequence[Item], free: Sequence[int], wanted: Sequence[str], count: int, reach: int) -> dict[int, str]:
+    """Ends of files: the last pieces of some are test, of others (of a long one, those before) holdout; "" is left out.
+
+    All pieces stand in one line, file after file in the order of their contents' hashes, and the stretches are taken where even
+    steps along that line fall, for test and holdout in turn: every file has its turn by its length.
+    """
+    files: dict[Path, list[int]] = {}
+    for i in sorted(free, key=lambda i: items[i].at):
+        files.setdefault(items[i].path, []).append(i)
+    order = sorted(files, key=lambda path: (min(items[i].id for i in files[path]), str(path)))
+    line = [path for path in order for _ in files[path]]
+    steps = -(-count // STRETCH)
+    found: dict[int, str] = {}
+    for path in order:
+        left = files[path]
+        for k, name in enumerate(wanted):
+            falls = (int((j + (k + 0.5) / len(wanted)) / steps * len(line)) for j in range(steps))
+            n = sum((count * (j + 1) // steps - count * j // steps) for j, at in enumerate(falls) if line[at] == path)
+            if not n or not left:
+                continue
+            held, left = left[-n:], left[:-n]
+            clear = [i for i in left if items[held[0]].at - items[i].at >= reach]
+            held = held if clear else left + held  # a file too short to be cut goes as a whole
+            found |= dict.fromkeys(left[len(clear) :], "") | dict.fromkeys(held, name)
+            left = clear
+    return found if len(found) < len(free) else {}
 
 
 def _whole_clusters(edge: int, order: Sequence[int], heads: Sequence[int]) -> int:
