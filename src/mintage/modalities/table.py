@@ -29,8 +29,9 @@ from mintage.core.registry import unknown
 from mintage.core.spec import RESERVED, Item, Media, Spec, Specs
 from mintage.core.words import say
 from mintage.nn.cells import distinct, has_header, is_number, rows_of, tabular
+from mintage.nn.filled import in_form, is_whole
 from mintage.nn.noise import Noise
-from mintage.nn.parquet import read_parquet, write_parquet
+from mintage.nn.parquet import misfit, read_parquet, write_parquet
 from mintage.nn.reading import read_text
 from mintage.nn.schema import KINDS, Column, infer, is_missing
 
@@ -273,6 +274,7 @@ class Codec:
         if whole and len(given) > 1:
             more = self._checked({name: cell for name, cell in given.items() if name != "class"})
             rows = [{**row, **more} for row in rows]
+        self._fits(rows)
         filled = [[row.get(column.name) for column in self.columns] for row in rows]
         x = self.encode([f"{compact(self.head)}\n{compact(cells)}" for cells in filled], spec)
         there = [[column.holds(row.get(column.name)) for column in self.learned] for row in rows]
@@ -285,16 +287,29 @@ class Codec:
 
     def _checked(self, given: Mapping[str, str]) -> dict[str, str]:
         """Cells that a person named, if they can be of their columns."""
-        columns = {column.name: column for column in self.columns}
-        for name, cell in given.items():
+        columns, found = {column.name: column for column in self.columns}, dict[str, str]()
+        for name, given_cell in given.items():
             if name not in columns:
                 raise UsageError(unknown("--given", name, columns))
             column = columns[name]
+            found[name] = cell = in_form(column, given_cell)
             if column.kind == "category" and cell not in column.index:
                 raise UsageError(unknown(f"--given {name}=", cell, column.names))
-            if column.learned and not column.holds(cell):
+            if column.learned and (not column.holds(cell) or (column.kind == "integer" and not is_whole(cell))):
                 raise UsageError(say("--given {name}={cell}: {name} holds a {kind}.", name=name, cell=cell, kind=say(column.kind)))
-        return dict(given)
+        return found
+
+    def _fits(self, rows: Sequence[Mapping[str, str]]) -> None:
+        """That cells can be written with the types of their columns, before any row is made.
+
+        Raises:
+            UsageError: One cannot.
+        """
+        for column in self.columns if self.suffix == ".parquet" else ():
+            cells = [row[column.name] for row in rows if column.name in row]
+            if column.kind != "leave" and cells and (wrong := misfit(column.name, cells, self.head["schema"])):
+                cell, kind = wrong
+                raise UsageError(say("--given {name}={cell}: {name} is of type {kind}.", name=column.name, cell=cell, kind=kind))
 
     def _cells_of(self, path: Path) -> list[dict[str, str]]:
         """The cells of a file's rows that are not missing, by column."""
@@ -304,11 +319,14 @@ class Codec:
             head, rows = read_parquet(path, CELLS, BYTES) if path.suffix.lower() == ".parquet" else _delimited(path)
         except BadItem as error:
             raise UsageError(say("--given {path}: {reason}.", path=path, reason=error)) from None
-        names = {column.name for column in self.columns}
-        if not names & set(head["columns"]):
-            raise UsageError(unknown("--given", head["columns"][0], sorted(names)))
-        pairs = [zip(head["columns"], row, strict=False) for row in rows]
-        return [{name: cell for name, cell in row if name in names and cell is not None and not is_missing(cell)} for row in pairs]
+        columns = {column.name: column for column in self.columns}
+        if not set(columns) & set(head["columns"]):
+            raise UsageError(unknown("--given", head["columns"][0], sorted(columns)))
+        found = []
+        for row in rows:
+            pairs = [pair for pair in zip(head["columns"], row, strict=False) if pair[0] in columns]
+            found.append({name: in_form(columns[name], cell) for name, cell in pairs if cell is not None and not is_missing(cell)})
+        return found
 
     def kept(self, media: Sequence[Media], words: Sequence[Mapping[str, str]]) -> list[Media]:
         """Rows with the cells that were given, as they were given."""

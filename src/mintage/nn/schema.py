@@ -28,7 +28,7 @@ KINDS = ("integer", "float", "category", "date", "id", "constant", "leave")
 FORMATS = (
     "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%SZ", "%Y/%m/%d", "%d/%m/%Y",
     "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S.%f", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M",
-    "%d.%m.%Y %H:%M", "%d %b %Y", "%H:%M:%S", "%H:%M", "%Y-%m",
+    "%d.%m.%Y %H:%M", "%d %b %Y", "%H:%M:%S", "%H:%M", "%Y-%m", "%H:%M:%S.%f",
 )  # fmt: skip
 EPOCH = datetime(1970, 1, 1)
 DIFFERENT = 0.9  # share of different values from which text is an id

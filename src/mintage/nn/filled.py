@@ -1,0 +1,45 @@
+"""Cells that a person gives, in the form of their columns: ``39.0`` of an integer, ``true`` of True, a date of another format.
+
+What cannot be put so without a loss stays as it was given. It does not decide whether that is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, time
+
+from mintage.nn.schema import Column
+
+WHOLE = re.compile(r"(-?\d+)\.0+")
+
+
+def in_form(column: Column, cell: str) -> str:
+    """A cell as its column writes what it says; as it is if the column does not know it."""
+    unknown = column.kind == "category" and cell not in column.index
+    if unknown:
+        same = [name for name in column.names if name.lower() == cell.lower()]
+        if len(same) == 1:
+            return same[0]
+    whole = WHOLE.fullmatch(cell)
+    if whole and (column.kind == "integer" or (unknown and whole[1] in column.index)):
+        return whole[1]
+    if column.kind == "date" and not column.holds(cell):
+        return _dated(cell, column.format)
+    return cell
+
+
+def is_whole(cell: str) -> bool:
+    """Whether a number has nothing behind the point."""
+    return float(cell).is_integer()
+
+
+def _dated(cell: str, form: str) -> str:
+    """A date of ISO 8601, with an offset from UTC or without, in another format; as it is where that would drop some of it."""
+    try:
+        moment = datetime.fromisoformat(cell) if "%Y" in form else datetime.combine(datetime(1900, 1, 1), time.fromisoformat(cell))
+        if moment.tzinfo:
+            moment = moment.astimezone(UTC).replace(tzinfo=None)
+        written = moment.strftime(form)
+        return written if datetime.strptime(written, form) == moment else cell
+    except (ValueError, OverflowError):
+        return cell

@@ -1,0 +1,174 @@
+"""Tables in Parquet: every common type trains, generates and comes back as it was; given cells fit their types or are refused."""
+
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from mintage.core.errors import BadItem, UsageError
+from mintage.modalities.table import Codec, compact
+from mintage.nn.noise import Noise
+from mintage.verbs.generate import generate
+from mintage.verbs.load import load
+from mintage.verbs.plan import Wish
+from mintage.verbs.train import train
+
+N = 60
+DRAW = np.random.default_rng(0)
+MOMENTS = [datetime(2024, 1, 1) + timedelta(seconds=int(s)) for s in DRAW.integers(0, 10**6, N)]
+NANOS = pa.array([int(ns) for ns in DRAW.integers(16 * 10**17, 17 * 10**17, N)], pa.int64())
+TYPES = {
+    "all missing": pa.array([float("nan")] * N),
+    "null": pa.nulls(N),
+    "nearly all missing": pa.array([7, 7, 8] + [None] * (N - 3), pa.int64()),
+    "short serial": pa.array(range(N), pa.int8()),
+    "serial codes": pa.array(range(N), pa.int16()).dictionary_encode(),
+    "serial decimal": pa.array([Decimal(k) for k in range(N)], pa.decimal128(3, 0)),
+    "nanoseconds": NANOS.cast(pa.timestamp("ns")),
+    "zoned": pa.array(MOMENTS, pa.timestamp("ms", "Europe/Berlin")),
+    "time32": pa.array([time(k % 24, k % 60) for k in range(N)], pa.time32("s")),
+    "time64": pa.array([time(k % 24, k % 60, 0, k % 5 * 1000) for k in range(N)], pa.time64("ns")),
+    "rare flag": pa.array([True, True] + [None] * (N - 2)),
+    "decimal": pa.array([Decimal(int(cents)) / 100 for cents in DRAW.integers(0, 10**6, N)], pa.decimal128(12, 2)),
+    "big": pa.array([int(v) * 2**31 for v in DRAW.integers(0, 2**31, N)], pa.uint64()),
+}
+
+
+def read(path, options=None):
+    codec = Codec()
+    codec.configure(options or {})
+    contents = [codec.read(item) for item in codec.items(path)]
+    codec.fit(contents)
+    return codec, contents
+
+
+def there_and_back(folder, column, options=None):
+    """A column written, read, learned, drawn again and written."""
+    table = pa.table({"a": DRAW.normal(size=len(column)), "own": column})
+    parquet.write_table(table, folder / "t.parquet")
+    codec, contents = read(folder / "t.parquet", options)
+    spec = codec.views()["tokens"]
+    media = codec.decode(codec.encode(contents, spec), spec, Noise.rows_of(range(len(contents))))
+    made = parquet.read_table(codec.write(media, folder / "out", [f"seed{k}-0" for k in range(len(media))])[0])
+    return parquet.read_table(folder / "t.parquet"), made
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_common_types_come_back(tmp_path, name):
+    table, made = there_and_back(tmp_path, TYPES[name])
+    kind, own = table.schema.field("own").type, made.schema.field("own").type
+    if not name.startswith("s"):
+        assert own == kind
+        return
+    assert made["own"].null_count == 0
+    olds, news = set(table["own"].to_pylist()), made["own"].to_pylist()
+    assert len(set(news)) == N, "new ids, which may need a wider type"
+    assert not olds & set(news)
+
+
+def test_moments_stay_in_their_range(tmp_path):
+    table, made = there_and_back(tmp_path, TYPES["zoned"])
+    assert (
+        min(table["own"].to_pylist())
+        <= min(made["own"].to_pylist())
+        <= max(made["own"].to_pylist())
+        <= max(table["own"].to_pylist())
+    )
+    table, made = there_and_back(tmp_path, TYPES["time64"])
+    assert (
+        min(table["own"].to_pylist())
+        <= min(made["own"].to_pylist())
+        <= max(made["own"].to_pylist())
+        <= max(table["own"].to_pylist())
+    )
+
+
+def test_rare_numbers_taken_for_categories_become_missing(tmp_path):
+    codes = [*range(100, 120), *[7] * 40]
+    _, made = there_and_back(tmp_path, pa.array(codes), {"columns": "own:category"})
+    assert made.schema.field("own").type == pa.int64()
+    assert set(made["own"].to_pylist()) == {7, None}
+    assert made["own"].null_count == 20
+
+
+@pytest.mark.parametrize("column", [pa.array([b"ab\xff", b"cd"]), pa.array([1, 2], pa.duration("s")), pa.array([[1], [2]])])
+def test_what_is_no_cell_is_named(tmp_path, column):
+    parquet.write_table(pa.table({"a": [1, 2], "odd": column}), tmp_path / "t.parquet")
+    with pytest.raises(BadItem, match="odd"):
+        list(Codec().items(tmp_path / "t.parquet"))
+
+
+def people():
+    moments = pd.Timestamp("2024-01-01", tz="Europe/Berlin") + pd.to_timedelta(np.arange(N) * 7919, unit="s")
+    draw = np.random.default_rng(1)
+    flags, towns = [k % 3 == 0 for k in range(N)], [["Köln", "東京"][k % 2] for k in range(N)]
+    return pd.DataFrame({"age": draw.integers(18, 80, N), "when": moments, "flag": flags, "town": towns, "small": draw.integers(0, 9, N).astype("int8")})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parquet")
+    people().to_parquet(folder / "people.parquet")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINTAGE_CACHE", str(folder / "cache"))
+        yield train(Wish(str(folder / "people.parquet"), minutes=0.05, options=("steps=2",)), str(folder / "runs")).run
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"age": "39.0"}, 39),
+        ({"flag": "true"}, True),
+        ({"flag": "TRUE"}, True),
+        ({"flag": "false"}, False),
+        ({"town": "köln"}, "Köln"),
+        ({"when": "2024-01-03 14:50:28+01:00"}, datetime(2024, 1, 3, 13, 50, 28, tzinfo=UTC)),
+        ({"when": "2024-01-03T14:50"}, datetime(2024, 1, 3, 14, 50, tzinfo=UTC)),
+    ],
+)
+def test_given_cells_are_put_in_form(run, tmp_path, given, found):
+    made = parquet.read_table(generate(str(run), 3, given=given, out=tmp_path).paths[0])
+    assert made[next(iter(given))].to_pylist() == [found] * 3
+
+
+def test_given_cells_are_heard(run):
+    codec = load(str(run)).codec
+    spec = codec.views()["tokens"]
+    for given in ({"when": "2024-01-03 14:50:28+01:00"}, {"flag": "true"}, {"age": "39.0"}):
+        cond, words, _ = codec.known(given, spec)
+        assert cond["mask"].sum() == 1
+        own = codec.encode([f"{compact(codec.head)}\n{compact([words[0].get(c.name) for c in codec.columns])}"], spec)
+        assert (cond["known"] == own).all()
+
+
+@pytest.mark.parametrize("given", [{"age": "39.5"}, {"flag": "maybe"}, {"when": "soon"}, {"small": "300"}])
+def test_given_cells_that_do_not_fit_are_refused(run, given):
+    with pytest.raises(UsageError, match=next(iter(given))):
+        generate(str(run), 3, given=given)
+
+
+def test_holes_that_pandas_wrote_are_filled(run, tmp_path):
+    holes = people()[:9].copy()
+    holes.loc[::2, ["age", "small"]] = None
+    holes.loc[1::2, "town"] = None
+    assert holes["age"].dtype == float, "pandas turns integers with holes into floats"
+    holes["flag"] = holes["flag"].astype(str).str.lower()
+    holes["when"] = holes["when"].astype(str)
+    holes.to_parquet(tmp_path / "holes.parquet")
+    made = parquet.read_table(generate(str(run), given={"class": str(tmp_path / "holes.parquet")}, out=tmp_path / "out").paths[0])
+    assert made.num_rows == 9
+    assert made.schema.field("small").type == pa.int8()
+    assert made["when"].to_pylist() == [moment.to_pydatetime() for moment in people()["when"][:9]]
+    assert made["flag"].to_pylist() == people()["flag"][:9].tolist()
+    for k in range(9):
+        assert (made["town"][k].as_py() == people()["town"][k]) if k % 2 == 0 else (made["age"][k].as_py() == int(holes["age"][k]))
+
+
+def test_a_cell_of_a_file_that_does_not_fit_is_named(run, tmp_path):
+    pd.DataFrame({"age": [30.0, 39.5]}).to_parquet(tmp_path / "holes.parquet")
+    with pytest.raises(UsageError, match=r"age=39\.5.*int64"):
+        generate(str(run), given={"class": str(tmp_path / "holes.parquet")})
