@@ -6,8 +6,9 @@ What cannot be put so without a loss stays as it was given. It does not decide w
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, time
+from datetime import datetime, time
 
+from mintage.nn.dates import written
 from mintage.nn.schema import Column
 
 WHOLE = re.compile(r"(-?\d+)\.0+")
@@ -37,9 +38,6 @@ def _dated(cell: str, form: str) -> str:
     """A date of ISO 8601, with an offset from UTC or without, in another format; as it is where that would drop some of it."""
     try:
         moment = datetime.fromisoformat(cell) if "%Y" in form else datetime.combine(datetime(1900, 1, 1), time.fromisoformat(cell))
-        if moment.tzinfo:
-            moment = moment.astimezone(UTC).replace(tzinfo=None)
-        written = moment.strftime(form)
-        return written if datetime.strptime(written, form) == moment else cell
+        return written(moment, form) or cell
     except (ValueError, OverflowError):
         return cell

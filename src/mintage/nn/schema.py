@@ -14,23 +14,17 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mintage.nn.cells import MISSING, NUMBER, is_number
+from mintage.nn.dates import FORMATS, date_format, date_reader, dated, dates
 from mintage.nn.quantiles import Quantiles
 
 K = 5  # rows that share what may travel
 KINDS = ("integer", "float", "category", "date", "id", "constant", "leave")
-FORMATS = (
-    "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%SZ", "%Y/%m/%d", "%d/%m/%Y",
-    "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S.%f", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M",
-    "%d.%m.%Y %H:%M", "%d %b %Y", "%H:%M:%S", "%H:%M", "%Y-%m", "%H:%M:%S.%f",
-)  # fmt: skip
-EPOCH = datetime(1970, 1, 1)
 DIFFERENT = 0.9  # share of different values from which text is an id
 CATEGORIES = 1000
 RARE = 0.05  # rows with rare categories up to which these count as the commonest
@@ -53,7 +47,7 @@ class Column:
         kind: One of ``KINDS``.
         missing: What stands in a missing cell, where cells are missing.
         names: Categories, the commonest first; the constant; of an id what all begin with, or the characters of its places.
-        format: Of dates; of numbers, the decimals as ``.2f`` (always so many), ``2`` (at most) or ``g``.
+        format: Of dates, see ``nn.dates``; of numbers, the decimals as ``.2f`` (always so many), ``2`` (at most) or ``g``.
         numbers: Values of integers, floats and dates (seconds since 1970).
         beyond: A round number that no number of an id reaches.
     """
@@ -108,9 +102,9 @@ class Column:
 
     def values(self, cells: Sequence[str | None]) -> Floats:
         """Cells of a numeric column as numbers; NaN for what is none. [N]"""
-        read = _date_reader(self.format) if self.kind == "date" else _number
+        read = date_reader(self.format) if self.kind == "date" else _number
         seen: dict[str | None, float] = {None: np.nan}
-        return np.array([seen[c] if c in seen else seen.setdefault(c, read(c)) for c in cells], np.float64)
+        return np.array([seen[c] if c in seen else seen.setdefault(c, read(c or "")) for c in cells], np.float64)
 
     def ids(self, cells: Sequence[str | None]) -> Ints:
         """Cells → 0 … len − 1. [N]"""
@@ -145,7 +139,7 @@ class Column:
         if self.kind == "integer":
             made = list(map(str, np.rint(values).astype(np.int64).tolist()))
         elif self.kind == "date":
-            made = _dates(values, self.format)
+            made = dates(values, self.format)
         else:
             made = [_written(value, self.format) for value in values.tolist()]
         return [*made] if known.all() else [cell if is_known else None for cell, is_known in zip(made, known.tolist(), strict=True)]
@@ -246,49 +240,13 @@ def _written(value: float, form: str) -> str:
     return f"{value:.6g}" if form == "g" else repr(round(value, int(form)) + 0.0)
 
 
-def date_format(cells: Sequence[str]) -> str:
-    """The format in which all cells are dates or times; empty if there is none."""
-    few = [cell for cell in cells[:50] if cell and cell[0].isdigit()]
-    if len(few) < len(cells[:50]) or not few:
-        return ""
-    for form in FORMATS:
-        if all(_moment(cell, form) is not None for cell in few) and all(_moment(cell, form) is not None for cell in set(cells)):
-            return form
-    return ""
-
-
-def _moment(cell: str, form: str) -> datetime | None:
-    try:
-        return datetime.strptime(cell, form)
-    except ValueError:
-        return None
-
-
-def _date_reader(form: str) -> Any:
-    def read(cell: str) -> float:
-        moment = _moment(cell, form)
-        return float("nan") if moment is None else (moment - EPOCH).total_seconds()
-
-    return read
-
-
-def _dates(values: Floats, form: str) -> list[str]:
-    fine = "%f" in form
-    step = 1 if "%S" in form else 60 if "%M" in form else 86_400
-    rounded = values if fine else np.rint(values / step) * step
-    seen: dict[float, str] = {}
-    for value in set(rounded.tolist()):
-        seen[value] = (EPOCH + timedelta(seconds=value)).replace(tzinfo=UTC).strftime(form)
-    return [seen[value] for value in rounded.tolist()]
-
-
 def _identity(column: Column, known: Sequence[str]) -> Column:
     """How new ids look: a shared beginning and a number beyond all, or places of characters where chance finds no old one."""
     parts = [re.fullmatch(r"(.*?)(\d{1,15})", value) for value in known]
     starts = {part[1] for part in parts if part}
     if known and all(parts) and len(starts) == 1:
         return replace(column, names=(starts.pop(),), beyond=10 ** max(len(part[2]) for part in parts if part))
-    if len({len(value) for value in known}) != 1 or len(known) < K:
+    if len({len(value) for value in known}) != 1 or len(known) < K or dated(known):
         return column
     places = [set(place) for place in zip(*known, strict=True)]
     kinds = [min(p) if len(p) == 1 else next((own for own in CLASSES.values() if p <= set(own)), "") for p in places]

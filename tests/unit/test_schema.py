@@ -1,0 +1,81 @@
+"""What a column is taken for, and that its cells come back in the form that they had."""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+
+from mintage.nn.filled import in_form
+from mintage.nn.schema import Column, infer
+
+N = 300
+
+
+def moments(n=N):
+    draw = np.random.default_rng(0)
+    return [datetime(2024, 1, 1) + timedelta(milliseconds=int(ms)) for ms in draw.integers(0, 3 * 10**10, n)]
+
+
+def again(column, cells):
+    """Cells learned, stored, and decoded from the middles of their bins."""
+    column = Column.restore(column.state)
+    return column.cells(column.ids(cells), np.full(len(cells), 0.5))
+
+
+def utc(hours):
+    return timezone(timedelta(hours=hours))
+
+
+@pytest.mark.parametrize(
+    ("write", "form"),
+    [
+        (lambda m: str(m.replace(microsecond=0, tzinfo=UTC)), r"2024-\d\d-\d\d \d\d:\d\d:\d\d\+00:00"),
+        (lambda m: m.replace(microsecond=0, tzinfo=UTC).isoformat(), r"2024-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"),
+        (lambda m: m.replace(microsecond=0, tzinfo=utc(1)).isoformat(), r"2024-\d\d-\d\dT\d\d:\d\d:\d\d\+01:00"),
+        (lambda m: m.isoformat(timespec="milliseconds") + "Z", r"2024-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"),
+        (lambda m: m.replace(tzinfo=utc(m.day % 2)).isoformat(" ", "milliseconds"), r"2024-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\+00:00"),
+        (lambda m: m.replace(microsecond=m.second // 30, tzinfo=UTC).isoformat(), r"2024-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00"),
+        (lambda m: m.strftime("%Y-%m-%d %H:%M:%S.") + "123456789", r"2024-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}000"),
+        (lambda m: f"{m.month}/{m.day}/{m.year}", r"([1-9]|1[0-2])/[1-9]\d?/2024"),
+        (lambda m: f"{m.month}/{m.day}/{m.year} {m:%I:%M %p}", r"([1-9]|1[0-2])/[1-9]\d?/2024 (0[1-9]|1[0-2]):\d\d [AP]M"),
+        (lambda m: f"{m:%d.%m.%Y %H:%M:%S}", r"\d\d\.\d\d\.2024 \d\d:\d\d:\d\d"),
+    ],
+)  # fmt: skip
+def test_timestamps_come_back_as_dates_in_their_form(write, form):
+    real = moments()
+    cells = [write(moment) for moment in real]
+    column = infer("when", cells)
+    assert column.kind == "date"
+    made = again(column, cells)
+    assert all(re.fullmatch(form, cell) for cell in made), made[:3]
+    told, own = column.values(made), column.values(cells)
+    assert not np.isnan(told).any(), "every one is a possible date"
+    assert abs(told - own).max() < 40 * 86_400, "in the same bin"
+    assert len(set(made)) > 20
+
+
+def test_offsets_that_differ_are_told_in_utc():
+    column = infer("when", [f"2024-03-{1 + k % 9:02d}T12:00:00+0{k % 2}:00" for k in range(90)])
+    assert set(again(column, ["2024-03-05T12:00:00+01:00"])) == {"2024-03-05T11:00:00+00:00"}
+
+
+def test_what_begins_like_a_date_is_never_made_out_of_characters():
+    cells = [
+        f"2024-{1 + k % 12:02d}-{1 + k % 28:02d} {k % 24:02d}:{k % 60:02d}:{k * 7 % 60:02d}.{k * 31 % 1000:03d} CET"
+        for k in range(N)
+    ]
+    column = infer("when", cells)
+    assert column.kind == "id"
+    assert not any(re.match(r"\d{4}-", cell) for cell in column.make(range(50)))
+
+
+def test_a_date_that_a_person_gives_takes_the_form_of_its_column():
+    def given(cells, cell):
+        return in_form(infer("when", cells), cell)
+
+    days = range(1, 28)
+    assert given([f"{m}/{d}/2024" for m in (1, 2) for d in days], "2024-02-03") == "2/3/2024"
+    assert given([f"2024-01-{d:02d}T10:00:00.{d:03d}Z" for d in days], "2024-01-05T10:00+01:00") == "2024-01-05T09:00:00.000Z"
+    assert given([f"2024-01-{d:02d} 10:00:00+02:00" for d in days], "2024-01-05T10:00+01:00") == "2024-01-05 11:00:00+02:00"
+    assert given([f"2024-01-{d:02d} 10:00:00+0{d % 3}:00" for d in days], "2024-01-05T10:00+01:00") == "2024-01-05 09:00:00+00:00"
