@@ -354,3 +354,19 @@ def test_cramer_knows_dependence_from_none():
     assert cramer(a, a) == pytest.approx(1, abs=0.01)
     assert cramer(a, b) < 0.06
     assert cramer(a, torch.zeros_like(a)) == 0
+
+
+@pytest.mark.parametrize(("point", "other"), [(".", ","), (",", ".")])
+def test_decimals_come_back_with_the_mark_they_came_with(tmp_path, point, other):
+    acids = [f"{value:.2f}".replace(".", point) for value in np.random.default_rng(0).normal(7, 1, 60)]
+    path = write(tmp_path / "wine.csv", [{"acid": acid, "grower": "ab"[k % 2]} for k, acid in enumerate(acids)], ";")
+    codec, contents = read(path)
+    spec = codec.views()["tokens"]
+    assert [column.kind for column in codec.columns] == ["float", "category"]
+    media = codec.decode(codec.encode(contents, spec), spec)
+    _, words, _ = codec.known({"acid": f"7{point}4"}, spec)
+    media[0] = codec.kept(media[:1], words)[0]
+    text = codec.write(media, tmp_path / "out", [f"seed{k}-0" for k in range(60)])[0].read_text(encoding="utf-8")
+    assert f"7{point}4;a\n" in text
+    assert text.count(point) == 60
+    assert other not in text

@@ -28,7 +28,7 @@ from mintage.core.errors import BadItem, UsageError
 from mintage.core.registry import unknown
 from mintage.core.spec import RESERVED, Item, Media, Spec, Specs
 from mintage.core.words import say
-from mintage.nn.cells import distinct, has_header, is_number, rows_of, tabular
+from mintage.nn.cells import distinct, has_header, is_number, pointed, rows_of, tabular
 from mintage.nn.filled import in_form, is_whole
 from mintage.nn.noise import Noise
 from mintage.nn.parquet import misfit, read_parquet, write_parquet
@@ -254,7 +254,7 @@ class Codec:
         if self.head.get("header", True):
             writer.writerow([column.name for column, _ in kept])
         blanks = [column.missing or "" for column, _ in kept]
-        if self.head["delimiter"] == ";":  # as they came: semicolons leave the comma to the decimals
+        if self.head.get("comma"):  # as they came
             commas = [[c and c.replace(".", ",") for c in cells] if col.kind == "float" else cells for col, cells in kept]
             kept = [(column, cells) for (column, _), cells in zip(kept, commas, strict=True)]
         columns = [[blank if c is None else c for c in cells] for blank, (_, cells) in zip(blanks, kept, strict=True)]
@@ -292,7 +292,7 @@ class Codec:
             if name not in columns:
                 raise UsageError(unknown("--given", name, columns))
             column = columns[name]
-            found[name] = cell = in_form(column, given_cell)
+            found[name] = cell = in_form(column, pointed(given_cell) if self.head.get("comma") else given_cell)
             if column.kind == "category" and cell not in column.index:
                 raise UsageError(unknown(f"--given {name}=", cell, column.names))
             if column.learned and (not column.holds(cell) or (column.kind == "integer" and not is_whole(cell))):
@@ -417,11 +417,12 @@ def _why(column: Column) -> str:
 
 def _delimited(path: Path) -> tuple[dict[str, Any], Rows]:
     """What a delimited file is, and its rows."""
-    rows, mark = rows_of(read_text(path.read_bytes()), path.suffix.lower())
+    rows, mark, comma = rows_of(read_text(path.read_bytes()), path.suffix.lower())
     header = has_header(rows)
     width = len(rows[0]) if rows else 0
     names = rows[0] if header else [f"column{k + 1}" for k in range(width)]
     if len(rows) < 1 + header or (len(rows) == 1 and not any(map(is_number, rows[0]))):
         raise BadItem(say("it has no rows"))
     form = "tsv" if path.suffix.lower() == ".tsv" else "csv"
-    return {"format": form, "delimiter": mark, "header": header, "columns": distinct(names)}, rows[header:]
+    head = {"format": form, "delimiter": mark, "header": header, "columns": distinct(names)}
+    return {**head, **({"comma": True} if comma else {})}, rows[header:]

@@ -40,8 +40,10 @@ def delimiter_of(text: str, suffix: str) -> str:
     return max(DELIMITERS, key=lambda mark: (min(counts[mark], default=0) > 0, median(counts[mark] or [0])))
 
 
-def rows_of(text: str, suffix: str) -> tuple[list[list[str]], str]:
-    """Rows of stripped cells without empty rows, and the delimiter; beside semicolons a decimal comma becomes a point.
+def rows_of(text: str, suffix: str, blank: bool = False) -> tuple[list[list[str]], str, bool]:
+    """Rows of stripped cells, the delimiter, and whether decimal commas stood there, beside semicolons, which became points.
+
+    Rows of empty cells stay if ``blank``; empty lines never.
 
     Raises:
         BadItem: The rows cannot be told apart.
@@ -51,9 +53,15 @@ def rows_of(text: str, suffix: str) -> tuple[list[list[str]], str]:
         found = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark)]
     except csv.Error as error:
         raise BadItem(say("its rows cannot be told apart ({error})", error=error)) from None
-    if mark == ";":
-        found = [[COMMA.sub(r"\1.\2", cell) for cell in row] for row in found]
-    return [row for row in found if any(row)], mark
+    comma = mark == ";" and any(COMMA.match(cell) for row in found for cell in row)
+    if comma:
+        found = [[pointed(cell) for cell in row] for row in found]
+    return [row for row in found if any(row) or (blank and len(row) > 1)], mark, comma
+
+
+def pointed(cell: str) -> str:
+    """A number with a decimal comma as one with a point."""
+    return COMMA.sub(r"\1.\2", cell)
 
 
 def has_header(rows: Sequence[Sequence[str]]) -> bool:
