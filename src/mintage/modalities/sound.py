@@ -38,12 +38,14 @@ PACE = 80  # frames a second
 WINDOW = 0.032  # seconds
 LONG, PIECE = 10.0, 2.0  # seconds: what is longer is cut into pieces of so much
 SHORTEST = 0.04  # seconds
+TAIL = 2.0  # seconds in which the sign of a sound of our own lies
 LEAST, MOST = 0.2, 10.0  # seconds that --size may be
 GRAIN = 8  # a length is a multiple of so many frames
 LONGEST = (1.0, 2.0, 4.0)  # seconds for under four minutes, under an hour, more
 COVERED = 0.97  # share of the clips that fit in whole
 TAUGHT = 12_000_000  # magnitudes from which the way back is learned: twenty minutes of speech, six of fuller sound
 PROBED = 256  # clips that show band and scale
+FULL = 0.9  # share of the sounds whose band is kept
 EMPTY = 45.0  # decibels under the whole, at which a band counts as not filled
 RANGE = 65.0  # decibels from the loudest band value down to silence
 LEVEL, UNEVEN = -20.0, 12.0  # decibels: the loudness given to clips whose own differ by more than this
@@ -96,7 +98,14 @@ class Codec:
             seconds = sound.frames / sound.samplerate
             if seconds <= max(LONG, self.piece):
                 return (Item("", path),)
-            recordings.stretch(sound, sound.frames - 1, 1)  # a count that lies is found out before thousands of pieces are
+            tail = min(
+                sound.frames, round(TAIL * sound.samplerate)
+            )  # a count that lies is found out before thousands of pieces are
+            end = recordings.stretch(sound, sound.frames - tail, tail)
+            sign = morse.begins(as_integers(end), sound.samplerate)
+            seconds -= (tail - sign) / sound.samplerate if sign >= 0 else 0.0
+        if seconds <= max(LONG, self.piece):
+            return (Item("", path),)
         with open(path, "rb") as file:
             key = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=12)).hexdigest()
         return tuple(Item(f"{key}{k:08x}", path, k) for k in range(1, int(seconds / self.piece) + 1))
@@ -324,7 +333,7 @@ def _frames(shapes: Mapping[tuple[int, ...], int], most: float) -> int:
 
 
 def _band(probe: Sequence[np.ndarray]) -> int:
-    """The lowest rate that keeps what half of the sounds fill."""
+    """The lowest rate that keeps what nearly all sounds fill."""
     rates = list(MELS)
     found = []
     for wave in probe:
@@ -333,4 +342,4 @@ def _band(probe: Sequence[np.ndarray]) -> int:
         edges = (int(len(power) * 1.05 * rate / RATE) for rate in rates[:-1])
         empty = [power[edge:].sum() <= total * 10 ** (-EMPTY / 10) for edge in edges]
         found.append(next((rate for rate, none in zip(rates, empty, strict=False) if none), rates[-1]))
-    return sorted(found)[len(found) // 2]
+    return sorted(found)[math.ceil(FULL * len(found)) - 1]

@@ -1,15 +1,15 @@
 """Sound files in and out: opened by libsndfile, checked by their headers first, refused with a reason.
 
 A cut-off file is told from a whole one by what its container promises: the chunks of a WAV (RIFF), the count of a FLAC or
-MP3, the last page of an Ogg. It does not repair anything and does not read formats that libsndfile does not know (M4A, WMA).
+MP3, the last page of an Ogg; a header that promises nothing is mended (``nn/mended.py``). It does not repair anything else and
+does not read formats that libsndfile does not know (M4A, WMA).
 """
 
 from __future__ import annotations
 
 import io
-import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from mintage.core.errors import BadItem
 from mintage.core.spec import Media
 from mintage.core.store import content_hash
 from mintage.core.words import say
+from mintage.nn.mended import STREAMED, chunk, mended
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
@@ -27,7 +28,6 @@ SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff")
 RATES = (2_000, 384_000)
 CHANNELS = 16
 HOURS = 5.0
-STREAMED = (0, 0xFFFFFFFF, 0x7FFFFFFF)  # sizes that a program writes which does not know the end yet
 WRITTEN = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".mp3": ("MP3", "MPEG_LAYER_III"), ".ogg": ("OGG", "VORBIS")}
 LOSSY = (".mp3", ".ogg")
 
@@ -44,7 +44,7 @@ def opened(path: Path) -> SoundFile:
 
     _whole(path)
     try:
-        sound = soundfile.SoundFile(path)
+        sound = soundfile.SoundFile(mended(path) or path)
     except (soundfile.LibsndfileError, TypeError, ValueError, RuntimeError) as error:
         raise BadItem(_what_is_it(path, error)) from error
     problem = _problem(sound)
@@ -132,7 +132,8 @@ def _whole(path: Path) -> None:
         head = file.read(12)
         cut = False
         if head[:4] in (b"RIFF", b"FORM") and head[8:12] in (b"WAVE", b"AIFF", b"AIFC"):
-            cut = _short_chunk(file, size, "<I" if head[:4] == b"RIFF" else ">I")
+            at, length = chunk(file, "<I" if head[:4] == b"RIFF" else ">I")
+            cut = length not in STREAMED and at + 8 + length > size
         elif head[:4] == b"OggS":
             file.seek(max(0, size - (1 << 17)))
             tail = file.read()
@@ -140,21 +141,6 @@ def _whole(path: Path) -> None:
             cut = last < 0 or last + 6 > len(tail) or not tail[last + 5] & 4  # the page that ends the stream
     if cut:
         raise BadItem(say("the sound is cut off before its end"))
-
-
-def _short_chunk(file: Any, size: int, order: str) -> bool:
-    """Whether a chunk of sound claims more bytes than follow it."""
-    at = 12
-    for _ in range(256):
-        file.seek(at)
-        header = file.read(8)
-        if len(header) < 8:
-            return False
-        length = struct.unpack(order, header[4:])[0]
-        if header[:4] in (b"data", b"SSND"):
-            return length not in STREAMED and at + 8 + length > size
-        at += 8 + length + length % 2
-    return False
 
 
 def _what_is_it(path: Path, error: BaseException) -> str:
