@@ -79,3 +79,67 @@ def test_a_date_that_a_person_gives_takes_the_form_of_its_column():
     assert given([f"2024-01-{d:02d}T10:00:00.{d:03d}Z" for d in days], "2024-01-05T10:00+01:00") == "2024-01-05T09:00:00.000Z"
     assert given([f"2024-01-{d:02d} 10:00:00+02:00" for d in days], "2024-01-05T10:00+01:00") == "2024-01-05 11:00:00+02:00"
     assert given([f"2024-01-{d:02d} 10:00:00+0{d % 3}:00" for d in days], "2024-01-05T10:00+01:00") == "2024-01-05 09:00:00+00:00"
+
+
+def test_ids_are_missing_as_often_and_keep_their_width():
+    draw = np.random.default_rng(0)
+    cells = [f"C{k:05d}" if draw.random() < 0.25 else "NA" for k in range(1, 1000)]
+    column = Column.restore(infer("cabin", cells).state)
+    made = column.make(range(2000))
+    share = sum(cell is None for cell in made) / len(made)
+    assert column.missing == "NA"
+    assert abs(share - cells.count("NA") / len(cells)) < 0.04
+    own = [cell for cell in made if cell is not None]
+    assert len(set(own)) == len(own)
+    assert all(re.fullmatch(r"C\d{5}", cell) for cell in own)
+    assert not set(own) & {f"C{k:05d}" for k in range(1100)}, "nor the ids of rows that were not seen"
+    assert made[3:9] == column.make(range(3, 9)), "the seed alone decides"
+
+
+def test_few_missing_ids_are_not_counted_exactly():
+    assert infer("id", ["", *(f"a{k:03d}" for k in range(99))]).empty == 0.05
+    assert infer("id", [f"a{k:03d}" for k in range(99)]).empty == 0
+
+
+@pytest.mark.parametrize(
+    ("cells", "form"),
+    [
+        ([str(k) for k in range(1, 300)], r"[6-9]\d\d|1\d{3}"),
+        ([str(1000 + k) for k in range(300)], r"[2-9]\d{3}"),
+        ([f"{k:02d}" for k in range(99)], r"\d{3}"),
+    ],
+)
+def test_numbers_of_ids_begin_beyond_all(cells, form):
+    made = infer("id", cells).make(range(500))
+    assert all(re.fullmatch(form, cell) for cell in made)
+    assert not set(made) & set(cells)
+
+
+def test_integers_of_many_digits_are_ids_and_lose_none():
+    cells = [str(1_150_000_000_000_000_001 + (k << 22)) for k in range(N)]
+    column = Column.restore(infer("tweet", cells).state)
+    assert column.kind == "id"
+    made = column.make(range(100))
+    assert all(re.fullmatch(r"\d{19}", cell) for cell in made)
+    assert len(set(made)) == 100
+    again_and_again = infer("author", cells[:3] * 100)
+    assert again_and_again.kind == "category"
+    assert set(again(again_and_again, cells[:3])) == set(cells[:3])
+    assert infer("size", [str(10**k + k) for k in range(8, 18)] * 9).kind == "float", "a few long ones among others are numbers"
+
+
+def test_one_tiny_number_leaves_the_others_their_digits():
+    cells = [f"{1e6 + 1.25 * k:.2f}" for k in range(1, N)] + ["1e-05"]
+    made = again(infer("e", cells), cells[:100])
+    assert all(re.fullmatch(r"\d{6,7}\.\d\d", cell) for cell in made), made[:3]
+    whole = [str(float(k)) for k in range(N)] + ["1e+22"]
+    assert all(re.fullmatch(r"\d+\.\d", cell) for cell in again(infer("e", whole), whole[:100]))
+
+
+def test_numbers_of_all_sizes_stay_so():
+    cells = [repr(float(f"{10.0 ** -(k % 30) * (1 + k / 400):.4g}")) for k in range(400)]
+    column = infer("p", cells)
+    made = again(column, cells)
+    assert "0.0" not in made
+    assert max(abs(np.log10(column.values(made)) - np.log10(column.values(cells)))) < 2
+    assert all(len(re.sub(r"e.*|\.", "", cell).strip("0")) <= 4 for cell in made)

@@ -34,6 +34,7 @@ FREE = 1e12  # possible ids of a shape from which a drawn one is none of the dat
 CLASSES = {"0": "0123456789", "x": "0123456789abcdef", "X": "0123456789ABCDEF", "a": "abcdefghijklmnopqrstuvwxyz",
            "A": "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "n": "0123456789abcdefghijklmnopqrstuvwxyz"}  # fmt: skip
 OTHER = "other"
+WHOLE, INTEGER, LONG = (re.compile(rf"[-+]?(0|[1-9][0-9]{{{span}}})") for span in ("0,", "0,14", "15,"))  # a long one fits no float
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -47,9 +48,11 @@ class Column:
         kind: One of ``KINDS``.
         missing: What stands in a missing cell, where cells are missing.
         names: Categories, the commonest first; the constant; of an id what all begin with, or the characters of its places.
-        format: Of dates, see ``nn.dates``; of numbers, the decimals as ``.2f`` (always so many), ``2`` (at most) or ``g``.
+        format: Of dates, see ``nn.dates``; of numbers, the decimals as ``.2f`` (always so many) or ``2`` (at most), or the digits
+            in all as ``g7``; of the numbers of ids, their width.
         numbers: Values of integers, floats and dates (seconds since 1970).
         beyond: A round number that no number of an id reaches.
+        empty: Share of missing cells among ids.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Column:
     format: str = ""
     numbers: Quantiles | None = None
     beyond: int = 0
+    empty: float = 0.0
     index: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -85,7 +89,7 @@ class Column:
     @property
     def state(self) -> dict[str, Any]:
         """As JSON."""
-        plain = {key: getattr(self, key) for key in ("name", "kind", "missing", "format", "beyond")}
+        plain = {key: getattr(self, key) for key in ("name", "kind", "missing", "format", "beyond", "empty")}
         return {**plain, "names": list(self.names), "numbers": self.numbers.state if self.numbers else None}
 
     @classmethod
@@ -154,13 +158,16 @@ class Column:
         pairs = zip(self.written(lows, known), self.written(highs, known), strict=True)
         return ["–"] * self.gaps + [str(a) if a == b else f"{a} … {b}" for a, b in pairs]
 
-    def make(self, seeds: Sequence[int]) -> list[str]:
-        """The constant, or ids that no row of the data has, one a seed."""
+    def make(self, seeds: Sequence[int]) -> list[str | None]:
+        """The constant, or ids that no row of the data has, one a seed; None where a cell is missing."""
         if self.kind == "constant":
             return [self.names[0]] * len(seeds)
+        return [None if self.empty and _chance(f"{self.name}/{seed}") < self.empty else self._id(seed) for seed in seeds]
+
+    def _id(self, seed: int) -> str:
         if self.beyond:
-            return [f"{self.names[0]}{self.beyond + seed}" for seed in seeds]
-        return [_drawn(self.names, seed) if self.names else f"{self.name}-{seed:06d}" for seed in seeds]
+            return f"{self.names[0]}{self.beyond + seed:{self.format}}"
+        return _drawn(self.names, seed) if self.names else f"{self.name}-{seed:06d}"
 
 
 def is_missing(cell: str | None) -> bool:
@@ -194,7 +201,8 @@ def infer(name: str, cells: Sequence[str | None], kind: str = "") -> Column:
             names.append(OTHER)
         return replace(column, names=tuple(names))
     if column.kind == "id":
-        return _identity(replace(column, missing=None), known)
+        empty = max(sum(blank.values()), K) / max(len(cells), K) if blank else 0.0
+        return _identity(replace(column, empty=empty), known)
     return replace(column, missing=None)
 
 
@@ -204,12 +212,13 @@ def guess(name: str, known: Sequence[str]) -> str:
     n, different = len(known), len(counts)
     if different <= 1:
         return "constant"
-    if all(re.fullmatch(r"[-+]?(0|[1-9]\d{0,14})", value) for value in counts):
+    if all(map(INTEGER.fullmatch, counts)):
         values = [int(value) for value in counts]
         named = re.search(r"(^|[^a-z])(id|nr|no|key|index)$|[a-z](Id|ID)$", name.strip()) or name.lower() in ("id", "")
         serial = max(values) - min(values) < SERIAL * n
         return "id" if different == n >= MANY and (named or serial) else "integer"
-    if all(is_number(value) for value in counts):
+    long = sum(bool(LONG.fullmatch(value)) for value in counts)
+    if all(is_number(value) for value in counts) and (2 * long < different or not all(map(WHOLE.fullmatch, counts))):
         return "float"
     if date_format(list(counts)):
         return "date"
@@ -226,32 +235,60 @@ def _format(kind: str, known: Sequence[str]) -> str:
         return date_format(known) or FORMATS[0]
     if kind == "integer":
         return ""
-    if any("e" in value.lower() for value in known):
-        return "g"
-    decimals = [len(value.partition(".")[2]) for value in known]
+    plain = [value for value in known if "e" not in value.lower()]
+    if len(plain) < (1 - RARE) * len(known):  # numbers of all sizes: a fixed number of decimals would lose the small ones
+        return f"g{min(15, max(map(_digits, known)))}"
+    decimals = [len(value.partition(".")[2]) for value in plain]
     most = min(10, max(decimals, default=0))
     return f".{most}f" if len(set(decimals)) == 1 else str(most)
+
+
+def _digits(cell: str) -> int:
+    """Significant digits of a number as it is written."""
+    return len(re.sub(r"[eE].*|[-+.]", "", cell).lstrip("0"))
 
 
 def _written(value: float, form: str) -> str:
     """A number with the decimals of its column."""
     if form.startswith("."):
         return f"{value:{form}}"
-    return f"{value:.6g}" if form == "g" else repr(round(value, int(form)) + 0.0)
+    if form.startswith("g"):
+        return repr(float(f"{value:.{form[1:] or 12}g}"))
+    return repr(round(value, int(form)) + 0.0)
 
 
 def _identity(column: Column, known: Sequence[str]) -> Column:
     """How new ids look: a shared beginning and a number beyond all, or places of characters where chance finds no old one."""
-    parts = [re.fullmatch(r"(.*?)(\d{1,15})", value) for value in known]
-    starts = {part[1] for part in parts if part}
-    if known and all(parts) and len(starts) == 1:
-        return replace(column, names=(starts.pop(),), beyond=10 ** max(len(part[2]) for part in parts if part))
+    parts = [part for value in known if (part := re.fullmatch(r"(.*?)([0-9]+)", value))]
+    starts = {part[1] for part in parts}
+    if len(parts) == len(known) >= K and len(starts) == 1:
+        beyond, width = _beyond([part[2] for part in parts])
+        return replace(column, names=(starts.pop(),), beyond=beyond, format=f"0{width}d")
     if len({len(value) for value in known}) != 1 or len(known) < K or dated(known):
         return column
     places = [set(place) for place in zip(*known, strict=True)]
     kinds = [min(p) if len(p) == 1 else next((own for own in CLASSES.values() if p <= set(own)), "") for p in places]
     free = math.prod(float(len(kind)) for kind in kinds)
     return replace(column, names=tuple(kinds)) if free >= FREE else column
+
+
+def _beyond(digits: Sequence[str]) -> tuple[int, int]:
+    """A round number beyond all, with room for rows that were not seen, and the width in which all are written (1 if in none).
+
+    It stays within the width where as many ids again fit, and has a digit more where they do not.
+    """
+    numbers, width = list(map(int, digits)), len(digits[0])
+    least = max(numbers) + max(len(numbers), (max(numbers) - min(numbers)) // 10)
+    unit: int = 10 ** (len(str(least)) - 1)
+    start = (least // unit + 1) * unit
+    if {len(own) for own in digits} != {width}:
+        return start, 1
+    return (start if start + len(numbers) <= 10**width else max(start, 10**width)), width
+
+
+def _chance(key: str) -> float:
+    """A number 0…1 of its own for each key."""
+    return int.from_bytes(hashlib.blake2b(f"empty/{key}".encode("utf-8", "replace"), digest_size=7).digest(), "little") / 2.0**56
 
 
 def _drawn(places: Sequence[str], seed: int) -> str:
