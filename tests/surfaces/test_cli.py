@@ -139,6 +139,7 @@ BAD = {
     "unknown model": (lambda f: ["generate", "nobody"], 2, "nobody"),
     "no samples": (lambda f: ["generate", "MODEL", "-n", "0"], 2, "-n"),
     "unknown class": (lambda f: ["generate", "MODEL", "--given", "class=eleven"], 2, "eleven"),
+    "unknown class without its name": (lambda f: ["generate", "MODEL", "--given", "eleven"], 2, "class called eleven"),
     "unknown condition": (lambda f: ["generate", "MODEL", "--given", "mood=sad"], 2, "class"),
     "prompt for digits": (lambda f: ["generate", "MODEL", "--prompt", "a red cat"], 2, "--prompt"),
     "unknown knob": (lambda f: ["generate", "MODEL", "-o", "stepz=3"], 2, "steps"),

@@ -139,10 +139,10 @@ def test_given_cells_are_heard(run):
     codec = load(str(run)).codec
     spec = codec.views()["tokens"]
     for given in ({"when": "2024-01-03 14:50:28+01:00"}, {"flag": "true"}, {"age": "39.0"}):
-        cond, words, _ = codec.known(given, spec)
-        assert cond["mask"].sum() == 1
-        own = codec.encode([f"{compact(codec.head)}\n{compact([words[0].get(c.name) for c in codec.columns])}"], spec)
-        assert (cond["known"] == own).all()
+        found = codec.known(given, spec)
+        assert found.cond["mask"].sum() == 1
+        own = codec.encode([f"{compact(codec.head)}\n{compact([found.words[0].get(c.name) for c in codec.columns])}"], spec)
+        assert (found.cond["known"] == own).all()
 
 
 @pytest.mark.parametrize("given", [{"age": "39.5"}, {"flag": "maybe"}, {"when": "soon"}, {"small": "300"}])
@@ -159,7 +159,7 @@ def test_holes_that_pandas_wrote_are_filled(run, tmp_path):
     holes["flag"] = holes["flag"].astype(str).str.lower()
     holes["when"] = holes["when"].astype(str)
     holes.to_parquet(tmp_path / "holes.parquet")
-    made = parquet.read_table(generate(str(run), given={"class": str(tmp_path / "holes.parquet")}, out=tmp_path / "out").paths[0])
+    made = parquet.read_table(generate(str(run), given={"": str(tmp_path / "holes.parquet")}, out=tmp_path / "out").paths[0])
     assert made.num_rows == 9
     assert made.schema.field("small").type == pa.int8()
     assert made["when"].to_pylist() == [moment.to_pydatetime() for moment in people()["when"][:9]]
@@ -171,4 +171,4 @@ def test_holes_that_pandas_wrote_are_filled(run, tmp_path):
 def test_a_cell_of_a_file_that_does_not_fit_is_named(run, tmp_path):
     pd.DataFrame({"age": [30.0, 39.5]}).to_parquet(tmp_path / "holes.parquet")
     with pytest.raises(UsageError, match=r"age=39\.5.*int64"):
-        generate(str(run), given={"class": str(tmp_path / "holes.parquet")})
+        generate(str(run), given={"": str(tmp_path / "holes.parquet")})

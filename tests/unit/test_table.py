@@ -325,7 +325,7 @@ def test_a_file_is_completed(run, tmp_path):
     for k, row in enumerate(holes):
         row["income" if k % 2 else "town"] = ""
     path = write(tmp_path / "holes.csv", [{k: v for k, v in row.items() if k != "since"} for row in holes])
-    rows = back(generate(str(run), given={"class": str(path)}, out=tmp_path / "out").paths[0])
+    rows = back(generate(str(run), given={"": str(path)}, out=tmp_path / "out").paths[0])
     assert len(rows) == 40
     for hole, row in zip(holes, rows, strict=True):
         for name in ("id", "code", "age", "town", "income"):
@@ -334,7 +334,7 @@ def test_a_file_is_completed(run, tmp_path):
             assert row[name] not in ("", "NA"), "nothing is left missing"
         assert row["since"]
     with pytest.raises(UsageError, match="no such file"):
-        generate(str(run), given={"class": str(tmp_path / "no.csv")})
+        generate(str(run), given={"": str(tmp_path / "no.csv")})
 
 
 def test_the_verdict_on_rows_is_reached(run):
@@ -364,9 +364,67 @@ def test_decimals_come_back_with_the_mark_they_came_with(tmp_path, point, other)
     spec = codec.views()["tokens"]
     assert [column.kind for column in codec.columns] == ["float", "category"]
     media = codec.decode(codec.encode(contents, spec), spec)
-    _, words, _ = codec.known({"acid": f"7{point}4"}, spec)
-    media[0] = codec.kept(media[:1], words)[0]
+    media[0] = codec.kept(media[:1], codec.known({"acid": f"7{point}4"}, spec).words)[0]
     text = codec.write(media, tmp_path / "out", [f"seed{k}-0" for k in range(60)])[0].read_text(encoding="utf-8")
     assert f"7{point}4;a\n" in text
     assert text.count(point) == 60
     assert other not in text
+
+
+@pytest.fixture(scope="module")
+def flowers(tmp_path_factory):
+    """A model of a table with a column called class."""
+    folder, draw = tmp_path_factory.mktemp("flowers"), np.random.default_rng(0)
+    rows = [{"leaf": f"{draw.normal(5):.1f}", "petal": f"{draw.normal(2):.1f}", "class": "xyz"[k % 3]} for k in range(90)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINTAGE_CACHE", str(folder / "cache"))
+        wish = Wish(str(write(folder / "flowers.csv", rows)), minutes=0.05, options=("steps=2",))
+        yield train(wish, str(folder / "runs")).run
+
+
+def asked(cli, run, *args):
+    """Rows that the command line makes, and what it says."""
+    code, out, err = cli("generate", run, "--json", *args)
+    return back(json.loads(out)["paths"][0]) if code == 0 else [], err
+
+
+def test_a_file_is_told_from_a_class(flowers, cli, tmp_path):
+    (tmp_path / "a=b.csv").write_text("leaf,class\n5.5,x\n,z\n4.5,\n", encoding="utf-8")
+    rows, err = asked(cli, flowers, "--given", tmp_path / "a=b.csv", "--out", tmp_path)
+    assert (rows[0]["leaf"], rows[0]["class"]) == ("5.5", "x"), err
+    assert rows[1]["class"] == "z"
+    assert rows[2]["leaf"] == "4.5"
+    for bare in ("class=y", "y"):
+        rows, err = asked(cli, flowers, "-n", 2, "--given", bare, "--out", tmp_path)
+        assert [row["class"] for row in rows] == ["y", "y"], err
+    assert "nobody.csv: there is no such file" in asked(cli, flowers, "--given", "nobody.csv")[1]
+
+
+def test_a_bare_value_that_is_no_file_is_explained(run, cli):
+    err = asked(cli, run, "--given", "foo")[1]
+    assert "--given foo: write NAME=VALUE, or name a file of rows" in err
+
+
+@pytest.mark.parametrize(
+    "holes", ["leaf,petal,class\n5.5,,x\n", "leaf,petal,class\n5.5,,x\n,,\n\n,2.5,\n", "leaf,petal,class\n,,\n6.5,,y\n"]
+)
+def test_each_row_of_a_file_is_made_once_in_its_place(flowers, cli, tmp_path, holes):
+    (tmp_path / "holes.csv").write_text(holes, encoding="utf-8")
+    given = [line.split(",") for line in holes.splitlines()[1:] if line]
+    rows, err = asked(cli, flowers, "--given", tmp_path / "holes.csv", "--out", tmp_path)
+    assert len(rows) == len(given), err
+    for row, cells in zip(rows, given, strict=True):
+        assert all(cell in ("", own) for cell, own in zip(cells, row.values(), strict=True))
+        assert all(row.values())
+
+
+def test_columns_that_are_left_out_are_named(flowers, cli, tmp_path):
+    (tmp_path / "more.csv").write_text("leaf,price,class\n5.5,3,x\n4.5,4,\n", encoding="utf-8")
+    rows, err = asked(cli, flowers, "--given", tmp_path / "more.csv", "--out", tmp_path)
+    assert len(rows) == 2
+    assert "does not make price" in err
+
+
+def test_a_ragged_row_of_a_file_to_complete_is_named(flowers, cli, tmp_path):
+    (tmp_path / "holes.csv").write_text("leaf,petal,class\n5.5,,x\n4.5,x\n", encoding="utf-8")
+    assert "row 2 has 2 cells" in asked(cli, flowers, "--given", tmp_path / "holes.csv")[1]

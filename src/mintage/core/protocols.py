@@ -40,8 +40,9 @@ class Codec(Protocol):
     - ``certain``: that ``augment`` leaves an item as good as real, so that no classifier needs to be asked.
     - ``length``: most tokens of a made thing, where it is longer than what a model is trained on.
     - ``heard(media) -> list[Media]``: the first things as sounds, written beside them to listen to at once.
-    - ``known(given, spec)``: parts of a thing that a person names, or reads from a file: conditions ``known`` and ``mask``, a row
-      each, their words, and ids that are no answer; and ``kept(media, words)``: things with those parts put back as they were.
+    - ``known(given, spec)``: parts of a thing that a person names, or reads from a file (a value without a name):
+      conditions ``known`` and ``mask``, a row each, and more (``nn.filled``); and ``kept(media, words)``: things with those
+      parts put back as they were.
     - ``words(media) -> str``: how a thing reads on a page, where that is not its content.
     - ``sheet(media) -> Media``: a page of many, written beside them.
     """

@@ -12,8 +12,9 @@ import csv
 import hashlib
 import io
 import json
+import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -29,7 +30,7 @@ from mintage.core.registry import unknown
 from mintage.core.spec import RESERVED, Item, Media, Spec, Specs
 from mintage.core.words import say
 from mintage.nn.cells import distinct, has_header, is_number, pointed, rows_of, tabular
-from mintage.nn.filled import in_form, is_whole
+from mintage.nn.filled import Filled, in_form, is_whole
 from mintage.nn.noise import Noise
 from mintage.nn.parquet import misfit, read_parquet, write_parquet
 from mintage.nn.reading import read_text
@@ -262,18 +263,19 @@ class Codec:
         path.write_bytes(text.getvalue().encode("utf-8", "replace"))
         return [path]
 
-    def known(self, given: Mapping[str, str], spec: Spec) -> tuple[dict[str, Tensor], list[dict[str, str]], tuple[int, ...]]:
-        """Cells by the names of their columns, or all rows of a file (it comes under ``class``, as a value without a name does).
-
-        Returns:
-            ``known`` and ``mask``, a row each; the cells as words; and where a file is completed, the ids of missing cells.
-        """
-        path = Path(given.get("class", ""))
-        whole = "class" not in [column.name for column in self.columns] and path.suffix.lower() in self.suffixes
-        rows = self._cells_of(path) if whole else [self._checked(given)]
-        if whole and len(given) > 1:
-            more = self._checked({name: cell for name, cell in given.items() if name != "class"})
-            rows = [{**row, **more} for row in rows]
+    def known(self, given: Mapping[str, str], spec: Spec) -> Filled:
+        """Cells by the names of their columns, or all rows of a file, which comes as a value without a name."""
+        named, path, notes = {name: cell for name, cell in given.items() if name}, Path(given.get("", "")), tuple[str, ...]()
+        whole = path.suffix.lower() in self.suffixes
+        if "" in given and not whole:
+            if "class" not in [column.name for column in self.columns]:
+                sentence = "--given {value}: write NAME=VALUE, or name a file of rows ({suffixes})."
+                raise UsageError(say(sentence, value=given[""], suffixes=", ".join(self.suffixes)))
+            named = {"class": given[""], **named}
+        rows = [self._checked(named)]
+        if whole:
+            found, notes = self._cells_of(path)
+            rows = [{**row, **rows[0]} for row in found]
         self._fits(rows)
         filled = [[row.get(column.name) for column in self.columns] for row in rows]
         x = self.encode([f"{compact(self.head)}\n{compact(cells)}" for cells in filled], spec)
@@ -281,9 +283,10 @@ class Codec:
         mask = torch.tensor(there, dtype=torch.float32).view(len(rows), -1)
         if spec.kind == "grid":
             widths = torch.tensor([_width(column) for column in self.learned])
-            return {"known": x * (mask := mask.repeat_interleave(widths, 1)), "mask": mask}, rows, ()
+            mask = mask.repeat_interleave(widths, 1)
+            return Filled({"known": x * mask, "mask": mask}, rows, (), whole, notes)
         gaps = tuple(low for (low, _), column in zip(spec.slots, self.learned, strict=True) if column.gaps) if whole else ()
-        return {"known": x.long(), "mask": mask}, rows, gaps
+        return Filled({"known": x.long(), "mask": mask}, rows, gaps, whole, notes)
 
     def _checked(self, given: Mapping[str, str]) -> dict[str, str]:
         """Cells that a person named, if they can be of their columns."""
@@ -311,22 +314,29 @@ class Codec:
                 cell, kind = wrong
                 raise UsageError(say("--given {name}={cell}: {name} is of type {kind}.", name=column.name, cell=cell, kind=kind))
 
-    def _cells_of(self, path: Path) -> list[dict[str, str]]:
-        """The cells of a file's rows that are not missing, by column."""
-        if not path.is_file():
+    def _cells_of(self, path: Path) -> tuple[list[dict[str, str]], tuple[str, ...]]:
+        """The cells of a file's rows that are not missing, by column, and sentences on what is left out."""
+        columns = {column.name: column for column in self.columns}
+        if not os.path.isfile(path):
             raise UsageError(say("--given {path}: there is no such file.", path=path))
         try:
-            head, rows = read_parquet(path, CELLS, BYTES) if path.suffix.lower() == ".parquet" else _delimited(path)
+            parquet = path.suffix.lower() == ".parquet"
+            head, rows = read_parquet(path, CELLS, BYTES) if parquet else _delimited(path, columns)
+            names = head["columns"]
+            if ragged := next((at for at, row in enumerate(rows) if len(row) != len(names)), None):
+                wrong = "row {n} has {cells} cells, and there are {columns} columns"
+                raise BadItem(say(wrong, n=ragged + 1, cells=len(rows[ragged]), columns=len(names)))
         except BadItem as error:
             raise UsageError(say("--given {path}: {reason}.", path=path, reason=error)) from None
-        columns = {column.name: column for column in self.columns}
-        if not set(columns) & set(head["columns"]):
-            raise UsageError(unknown("--given", head["columns"][0], sorted(columns)))
+        if not set(columns) & set(names):
+            raise UsageError(unknown("--given", names[0], sorted(columns)))
         found = []
         for row in rows:
-            pairs = [pair for pair in zip(head["columns"], row, strict=False) if pair[0] in columns]
+            pairs = [pair for pair in zip(names, row, strict=True) if pair[0] in columns]
             found.append({name: in_form(columns[name], cell) for name, cell in pairs if cell is not None and not is_missing(cell)})
-        return found
+        more = [name for name in names if name not in columns or columns[name].kind == "leave"]
+        sentence = "{path}: the model does not make {columns}, so what stands there is left out."
+        return found, (say(sentence, path=path, columns=", ".join(more)),) if more else ()
 
     def kept(self, media: Sequence[Media], words: Sequence[Mapping[str, str]]) -> list[Media]:
         """Rows with the cells that were given, as they were given."""
@@ -415,10 +425,10 @@ def _why(column: Column) -> str:
     return say("not made") if column.kind == "leave" else say("its values repeat")
 
 
-def _delimited(path: Path) -> tuple[dict[str, Any], Rows]:
-    """What a delimited file is, and its rows."""
-    rows, mark, comma = rows_of(read_text(path.read_bytes()), path.suffix.lower())
-    header = has_header(rows)
+def _delimited(path: Path, asked: Collection[str] = ()) -> tuple[dict[str, Any], Rows]:
+    """What a delimited file is, and its rows; where columns are asked for, also empty ones."""
+    rows, mark, comma = rows_of(read_text(path.read_bytes()), path.suffix.lower(), bool(asked))
+    header = has_header(rows) or bool(rows and 2 * sum(cell in asked for cell in rows[0]) > len(rows[0]))
     width = len(rows[0]) if rows else 0
     names = rows[0] if header else [f"column{k + 1}" for k in range(width)]
     if len(rows) < 1 + header or (len(rows) == 1 and not any(map(is_number, rows[0]))):

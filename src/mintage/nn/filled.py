@@ -1,4 +1,4 @@
-"""Cells that a person gives, in the form of their columns: ``39.0`` of an integer, ``true`` of True, a date of another format.
+"""Cells that a person gives, and their forms in their columns: ``39.0`` of an integer, ``true`` of True, a date of another format.
 
 What cannot be put so without a loss stays as it was given. It does not decide whether that is an error.
 """
@@ -6,12 +6,34 @@ What cannot be put so without a loss stays as it was given. It does not decide w
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import datetime, time
+
+from torch import Tensor
 
 from mintage.nn.dates import written
 from mintage.nn.schema import Column
 
 WHOLE = re.compile(r"(-?\d+)\.0+")
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Rows of which cells are given, as a model hears them.
+
+    Attributes:
+        cond: ``known`` and ``mask``, a row each.
+        words: The cells by column.
+        forbid: Ids that no other cell may become: where a file is completed, those of missing cells.
+        whole: Whether they are all rows of a file, to be made once each.
+        notes: Sentences on what of the file is left out.
+    """
+
+    cond: dict[str, Tensor]
+    words: list[dict[str, str]]
+    forbid: tuple[int, ...] = ()
+    whole: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def in_form(column: Column, cell: str) -> str:

@@ -135,7 +135,7 @@ def generate(
     from mintage.core.config import to_json
     from mintage.verbs.generate import generate as verb
 
-    pairs = dict(pair.partition("=")[::2] if "=" in pair else ("class", pair) for pair in given)
+    pairs = dict(pair.partition("=")[::2] if "=" in pair and not os.path.isfile(pair) else ("", pair) for pair in given)
     with Display(quiet) as display:
         made = verb(model, n, seed, prompt, pairs, out, tuple(o), runs, display, tuple(with_))
     _out(json_, to_json(made), made.paths)

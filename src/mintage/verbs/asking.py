@@ -29,11 +29,16 @@ BLANKS = "_＿□"  # each stands for one token that is not known, to a model th
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asks of one model: sampler settings, and conditions with their words, a row each, repeated in turn."""
+    """What a person asks of one model: sampler settings, and conditions with their words, a row each, repeated in turn.
+
+    ``whole`` says that each row is to be made once, and ``notes`` what of it the model cannot hear.
+    """
 
     knobs: dict[str, Any]
     cond: dict[str, Tensor]
     words: Sequence[Mapping[str, str]]
+    whole: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def request(loaded: Loaded, given: Mapping[str, str], options: Sequence[str]) -> Request:
@@ -48,8 +53,9 @@ def request(loaded: Loaded, given: Mapping[str, str], options: Sequence[str]) ->
         return Request(knobs, conditions(loaded, given, 1), [dict(given)])
     if target.kind == "grid" and "mask" not in loaded.recipe.cond:
         raise RefusedError(say("{family} makes whole rows; train --family masked to give columns.", family=loaded.recipe.family))
-    cond, words, forbidden = loaded.codec.known(given, target)
-    return Request({**knobs, "forbid": forbidden} if forbidden else knobs, cond, words)
+    found = loaded.codec.known(given, target)
+    knobs = {**knobs, "forbid": found.forbid} if found.forbid else knobs
+    return Request(knobs, found.cond, found.words, found.whole, found.notes)
 
 
 def conditions(loaded: Loaded, given: Mapping[str, str], n: int) -> dict[str, Tensor]:
@@ -95,7 +101,9 @@ def begun(loaded: Loaded, text: str) -> Tensor:
 
 
 def name_given(loaded: Loaded, given: Mapping[str, str], prompt: str) -> dict[str, str]:
-    """``--prompt`` is short for the text's beginning, or for the caption."""
+    """``--prompt`` is short for the text's beginning, or for the caption; a value without a name is a class, or a file of rows."""
+    if "" in given and not hasattr(loaded.codec, "known"):
+        given = {name or "class": value for name, value in given.items()}
     if not prompt:
         return dict(given)
     if loaded.recipe.target.kind == "tokens":

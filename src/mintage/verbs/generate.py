@@ -205,10 +205,10 @@ def generate(
 
     Args:
         model: A run's folder, its name, or a model folder.
-        n: How many; if None 16, or as many as ``given`` has rows to complete.
+        n: How many; if None 16, or as many as the file of rows to complete has.
         seed: Seed of the first; sample k has seed + k.
         prompt: Beginning of a text, or a caption.
-        given: Conditions by name, as text.
+        given: Conditions by name, as text; without a name (``""``) a class, or the path of a file of rows to complete.
         out: Folder for the files; the run's ``outputs`` if None.
         options: Sampler settings as ``key=value``.
         runs: Folder of runs.
@@ -229,7 +229,9 @@ def generate(
     if ruling is not None:
         raise RefusedError(ruling.reason)
     ready = [request(member, words, options) for member, words in zip(members, asked, strict=True)]
-    n = n or max(SAMPLES if len(ready[0].words) == 1 else 0, len(ready[0].words))
+    n = n or (len(ready[0].words) if ready[0].whole else SAMPLES)
+    for note in ready[0].notes:
+        on(Event("warning", "generate", note))
     makers = maker_of(range(seed, seed + n), len(members))
     for k, (member, own_request) in enumerate(zip(members, ready, strict=True)):
         knobs = own_request.knobs
