@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import numpy as np
 import pytest
 
+from mintage.core.errors import UsageError
+from mintage.modalities.table import Codec
 from mintage.nn.filled import in_form
 from mintage.nn.schema import Column, infer
 
@@ -143,3 +145,62 @@ def test_numbers_of_all_sizes_stay_so():
     assert "0.0" not in made
     assert max(abs(np.log10(column.values(made)) - np.log10(column.values(cells)))) < 2
     assert all(len(re.sub(r"e.*|\.", "", cell).strip("0")) <= 4 for cell in made)
+
+
+def lines(head, row, n=120):
+    draw = np.random.default_rng(0)
+    return "\n".join([*head, *(row(k, draw) for k in range(n))]) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (lines(["region,2019,2020"], lambda k, d: f"{'NS'[k % 2]},{d.normal(5):.2f},{d.normal(5):.2f}"), ["region", "2019", "2020"]),
+        (lines(["town,2019,2020"], lambda k, d: f"t{k},{d.integers(10, 9000)},{d.integers(10, 9000)}"), ["town", "2019", "2020"]),
+        (lines(["what,1,2,3"], lambda k, d: f"{'NS'[k % 2]},{k % 9},{k % 7},{k % 8}"), ["what", "1", "2", "3"]),
+        (lines(["x,y,y"], lambda k, d: ",".join(f"{v:.2f}" for v in d.normal(5, 1, 3))), ["x", "y", "y.3"]),
+        (lines(["a,a.3,a"], lambda k, d: f"{k % 5},{k % 7},{k % 9}"), ["a", "a.3", "a.4"]),
+        (lines(["year,value,2"], lambda k, d: f"{1990 + k % 9},{k % 7},{k % 5}"), ["year", "value", "2"]),
+        (lines([], lambda k, d: f"{'NS'[k % 2]},{1990 + k % 30},{2000 + k % 20}"), ["column1", "column2", "column3"]),
+        (lines([], lambda k, d: f"t{k},{1990 + k % 30},{1991 + k % 30}"), ["column1", "column2", "column3"]),
+        (lines([], lambda k, d: f"{'NS'[k % 2]},{k % 5},{1 + k % 5}"), ["column1", "column2", "column3"]),
+        (lines(["NA,5.5"], lambda k, d: f"{k % 7},{k % 9}"), ["column1", "column2"]),
+        (lines(["2019,2020"], lambda k, d: f"{k % 7},{k % 9}"), ["column1", "column2"]),
+    ],
+)  # fmt: skip
+def test_the_first_row_is_told_from_the_others(tmp_path, text, names):
+    (tmp_path / "t.csv").write_text(text)
+    codec = Codec()
+    contents = [codec.read(item) for item in codec.items(tmp_path / "t.csv")]
+    codec.fit(contents)
+    assert [column.name for column in codec.columns] == names
+    assert len(contents) == text.count("\n") - (names[0] != "column1")
+
+
+def test_a_person_says_whether_there_is_a_header(tmp_path):
+    (tmp_path / "t.csv").write_text(lines(["2019,2020"], lambda k, d: f"{k % 7},{k % 9}"))
+    found = {}
+    for word in ("yes", "no"):
+        codec = Codec()
+        codec.configure({"header": word})
+        found[word] = [codec.read(item) for item in codec.items(tmp_path / "t.csv")]
+        codec.fit(found[word])
+        assert [column.name for column in codec.columns] == (["2019", "2020"] if word == "yes" else ["column1", "column2"])
+        assert all("header=" not in option for *_, option in codec.guesses(found[word]))
+    assert (len(found["yes"]), len(found["no"])) == (120, 121)
+    codec = Codec()
+    guesses = codec.guesses([codec.read(item) for item in codec.items(tmp_path / "t.csv")])
+    assert guesses[0][-1] == "-o header=yes"
+    with pytest.raises(UsageError, match="header"):
+        codec.configure({"header": "maybe"})
+
+
+def test_a_table_of_which_nothing_can_be_learned_is_refused(tmp_path):
+    (tmp_path / "ids.csv").write_text(lines(["id,key"], lambda k, d: f"{k},k-{k:04d}"))
+    codec = Codec()
+    contents = [codec.read(item) for item in codec.items(tmp_path / "ids.csv")]
+    with pytest.raises(UsageError, match=r"No column of ids\.csv can be learned.*-o columns=id:category"):
+        codec.fit(contents)
+    codec.configure({"columns": "id:integer"})
+    codec.fit(contents)
+    assert [column.name for column in codec.learned] == ["id"]

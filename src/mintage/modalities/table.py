@@ -51,18 +51,23 @@ class Codec:
     suffixes = (".csv", ".tsv", ".parquet")
     mime = "text/csv"
     family, pipeline, unit = "masked", "tabular-classification", "columns"
-    options = ("columns",)
+    options = ("columns", "header")
     rough = True  # decode takes noise: where in its bin a number lies
 
     def __init__(self) -> None:
         self.columns: tuple[Column, ...] = ()
         self.head: dict[str, Any] = {"format": "csv", "delimiter": ","}
         self._kinds: dict[str, str] = {}
+        self._header: bool | None = None
         self._waiting: dict[tuple[Path, int], str | BadItem] = {}  # listed by ``items`` and not yet read
         self._first: tuple[list[str], str] | None = None  # columns of the first file, and its name
 
     def configure(self, options: Mapping[str, str]) -> None:
-        """``-o columns=age:integer,zip:category``: kinds that a person fixed."""
+        """``-o columns=age:integer,zip:category``, kinds that a person fixed, and ``-o header=yes|no``."""
+        if header := options.get("header", ""):
+            if header not in ("yes", "no"):
+                raise UsageError(unknown("-o header=", header, ("yes", "no")))
+            self._header = header == "yes"
         for pair in filter(None, options.get("columns", "").split(",")):
             name, colon, kind = pair.rpartition(":")
             if not colon:
@@ -80,7 +85,7 @@ class Codec:
         """The rows of one file."""
         if path.stat().st_size > BYTES:
             raise BadItem(say("it has {mb} MB, and the limit is {most}", mb=path.stat().st_size >> 20, most=BYTES >> 20))
-        head, rows = read_parquet(path, CELLS, BYTES) if path.suffix.lower() == ".parquet" else _delimited(path)
+        head, rows = read_parquet(path, CELLS, BYTES) if path.suffix.lower() == ".parquet" else _delimited(path, told=self._header)
         names = head["columns"]
         if len(names) * len(rows) > CELLS or len(names) > COLUMNS:
             raise BadItem(say("it has {n} columns and {rows} rows, which is too many", n=len(names), rows=len(rows)))
@@ -116,6 +121,9 @@ class Codec:
                 raise UsageError(unknown("-o columns=", name, self.head["columns"]))
         names = self.head["columns"]
         self.columns = tuple(infer(name, cells, self._kinds.get(name, "")) for name, cells in zip(names, table, strict=True))
+        if not self.learned:
+            own = {"file": self._first[1] if self._first else say("the table"), "name": names[0]}
+            raise UsageError(say("No column of {file} can be learned: choose what one is by -o columns={name}:category.", **own))
 
     def _aligned(self, pairs: Sequence[Sequence[str]]) -> list[list[str | None]]:
         """The cells of rows by column, in the order of this codec's columns, whatever the order of theirs. [C][N]"""
@@ -147,6 +155,8 @@ class Codec:
         if len(rows) > SHOWN:
             told = ", ".join(f"{n} {say(kind)}" for kind, n in kinds.most_common())
             rows = [(say("columns"), told, say("by their cells"), "-o columns=NAME:KIND")]
+        if self._header is None and self.head.get("header") is False:
+            rows.insert(0, (say("names of columns"), say("none"), say("the first row is like the others"), "-o header=yes"))
         return rows
 
     @property
@@ -425,10 +435,11 @@ def _why(column: Column) -> str:
     return say("not made") if column.kind == "leave" else say("its values repeat")
 
 
-def _delimited(path: Path, asked: Collection[str] = ()) -> tuple[dict[str, Any], Rows]:
-    """What a delimited file is, and its rows; where columns are asked for, also empty ones."""
+def _delimited(path: Path, asked: Collection[str] = (), told: bool | None = None) -> tuple[dict[str, Any], Rows]:
+    """What a delimited file is, and its rows; where columns are asked for, also empty ones; ``told``: its first row is a header."""
     rows, mark, comma = rows_of(read_text(path.read_bytes()), path.suffix.lower(), bool(asked))
-    header = has_header(rows) or bool(rows and 2 * sum(cell in asked for cell in rows[0]) > len(rows[0]))
+    header = has_header(rows) if told is None else told
+    header = header or bool(rows and 2 * sum(cell in asked for cell in rows[0]) > len(rows[0]))
     width = len(rows[0]) if rows else 0
     names = rows[0] if header else [f"column{k + 1}" for k in range(width)]
     if len(rows) < 1 + header or (len(rows) == 1 and not any(map(is_number, rows[0]))):

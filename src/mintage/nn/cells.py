@@ -9,6 +9,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -23,6 +24,8 @@ LONG, WORDY, NAMED, WIDE = 80, 6, 12, 15  # a column holds texts from so many ch
 TEXTS = ("text", "content", "body", "document", "sentence", "message", "story", "poem", "lyrics", "caption", "file_name")
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 COMMA = re.compile(r"\A([-+]?\d+),(\d+)\Z")
+LETTER = re.compile(r"[^\W\d_]")
+YEARS = 1500, 2200
 MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-", "nil", "missing"})
 
 
@@ -65,13 +68,38 @@ def pointed(cell: str) -> str:
 
 
 def has_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row names the columns: it holds no number, and different words."""
-    head = [cell for cell in rows[0] if cell] if rows else []
-    if len(rows) < 2 or any(map(is_number, head)) or len(set(head)) < len(head):
+    """Whether the first row names the columns: a word stands over numbers; or it holds no number and words seen nowhere below."""
+    if len(rows) < 2:
         return False
-    body = rows[1:SEEN]
-    numeric = any(all(is_number(row[k]) for row in body if k < len(row) and row[k]) for k in range(len(rows[0])))
-    return numeric or not any(cell in {row[k] for row in body if k < len(row)} for k, cell in enumerate(rows[0]) if cell)
+    body = [[cell if cell.lower() not in MISSING else "" for cell in row] for row in rows[1:SEEN]]
+    pairs = [(cell, [row[k] for row in body if k < len(row) and row[k]]) for k, cell in enumerate(rows[0]) if cell]
+    numeric = [bool(cells) and all(map(is_number, cells)) for _, cells in pairs]
+    if any(over and _is_word(cell) for (cell, _), over in zip(pairs, numeric, strict=True)):
+        return True
+    if any(is_number(cell) for cell, _ in pairs):
+        return _counted(pairs)
+    names = {cell for cell, _ in pairs}
+    return len(names) == len(pairs) and (any(numeric) or not any(cell in cells for cell, cells in pairs))
+
+
+def _is_word(cell: str) -> bool:
+    return bool(LETTER.search(cell)) and not is_number(cell) and cell.lower() not in MISSING
+
+
+def _counted(pairs: Sequence[tuple[str, Sequence[str]]]) -> bool:
+    """Whether a first row with numbers names columns: words that are not below, and years or 1, 2, 3 over other numbers."""
+    words = [(cell, cells) for cell, cells in pairs if not is_number(cell)]
+    counted = [(cell, cells) for cell, cells in pairs if is_number(cell)]
+    if not words or any(cell in cells for cell, cells in words) or not all(re.fullmatch(r"\d{1,4}", cell) for cell, _ in counted):
+        return False
+    numbers = [int(cell) for cell, _ in counted]
+    years = YEARS[0] <= min(numbers) and max(numbers) <= YEARS[1]
+    steps = {b - a for a, b in pairwise(numbers)}
+    even = len(steps) == 1 and min(steps) > 0
+    low, high = YEARS if years else (min(numbers), max(numbers))
+    others = any(not re.fullmatch(r"\d{1,4}", own) or not low <= int(own) <= high for _, cells in counted for own in cells)
+    repeat = any(2 * len(set(cells)) <= len(cells) for _, cells in words)
+    return others and (years or even) and (repeat or (years and even))
 
 
 def tabular(path: Path) -> bool:
@@ -111,6 +139,8 @@ def distinct(names: Sequence[str]) -> list[str]:
     """Names, numbered where they repeat or are empty."""
     found: list[str] = []
     for k, name in enumerate(names):
-        own = name or f"column{k + 1}"
-        found.append(own if own not in found else f"{own}.{k + 1}")
+        own, at = name or f"column{k + 1}", k + 1
+        while own in found:
+            own, at = f"{name or 'column'}.{at}", at + 1
+        found.append(own)
     return found
