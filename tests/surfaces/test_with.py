@@ -2,13 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import mintage
 from mintage.core.errors import RefusedError
 from mintage.core.store import find_run
-from mintage.verbs.generate import maker_of
+from mintage.verbs.generate import maker_of, members_of
 from mintage.verbs.plan import Wish
 from mintage.verbs.train import train
 
@@ -38,6 +39,20 @@ def test_each_seed_has_its_member_and_that_member_s_content(members):
     names = [label["name"] for label in labels if "seed" in label]
     assert names == [members[k] for k in makers]
     assert sum(path.name == "sheet.png" for path in mixed.paths) == 1
+
+
+def test_clips_of_another_pace_are_refused(runs, tmp_path):
+    for k in range(6):
+        frames = np.zeros((16, 16, 16, 3), np.uint8)
+        for t in range(16):
+            frames[t, 2 * k : 2 * k + 4, t % 12 : t % 12 + 4] = (200, 90, 20 * k)
+        first, *rest = map(Image.fromarray, frames)
+        first.save(tmp_path / f"{k}.gif", save_all=True, append_images=rest, duration=80)
+    for name, fps in (("quick", "12.5"), ("slow", "5")):
+        train(Wish(str(tmp_path), "sketch", size="8x8x8", name=name, options=("steps=2", f"fps={fps}", "modality=video")))
+    with pytest.raises(RefusedError, match=r"slow makes 5 frames a second, and quick 12\.5"):
+        members_of(["quick", "slow"])
+    assert len(members_of(["quick", "quick"])) == 2
 
 
 def test_members_come_equally_often():

@@ -156,6 +156,17 @@ def test_the_band_keeps_the_sound_of_a_fuller_class():
     assert fitted(bells + hiss[:1], 24000)[0].rate == 8000  # one is not a class
 
 
+def test_the_rate_that_is_guessed_is_the_one_that_is_learned(tmp_path):
+    for k in range(17):
+        soundfile.write(tmp_path / f"{k}.wav", tone(300 + 37 * k, 0.3, 24000), 24000)
+    for k in range(3):  # of which two happen to be held out
+        soundfile.write(tmp_path / f"hiss{k}.wav", 0.1 * Noise("hiss", (14, k)).normal((7200,)).numpy(), 24000)
+    found = inspect(str(tmp_path))
+    train, codec = found.split("train"), Codec()
+    codec.fit(found.contents(train), [item.given for item in train])
+    assert [guess.value for guess in found.guesses if guess.override == "-o rate="] == [str(codec.rate)] == ["8000"]
+
+
 def test_loudness_is_kept_unless_it_differs_wildly():
     alike, _ = fitted([tone(level=0.2 + 0.02 * k) for k in range(10)])
     apart, contents = fitted([tone(level=0.5 * 0.5**k) for k in range(10)])

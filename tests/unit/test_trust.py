@@ -90,6 +90,7 @@ def test_annex_e_label_and_parameters(tmp_path):
     assert json.loads(carriers.read(paths[0])["mintage"])["box"] == [4, 0, 28, 28]
     with pytest.raises(BadItem, match="sheet"):
         Pictures().read(Item("", paths[2]))
+    assert trust.verify(paths[2]).verdict == "compliant", trust.verify(paths[2]).line
     carriers.write(paths[0], {"AIGC": "second"})
     assert paths[0].read_bytes().count(b"AIGC\0") == 1
 

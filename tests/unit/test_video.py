@@ -252,6 +252,53 @@ def test_a_file_of_ours_is_labelled_in_every_frame_and_reads_back(tmp_path, form
     assert (layers["content"] == "noncompliant") == (form == "mp4")  # the exact one still shows what was made
 
 
+def release(codec, clips, folder):
+    """Files of clips [T, H, W, C], as they leave."""
+    media = [codec.decode(torch.from_numpy(np.ascontiguousarray(clip)).movedim(3, 0)[None], None)[0] for clip in clips]
+    samples = [Sample(thing, k, content_hash(thing.content), {}) for k, thing in enumerate(media)]
+    return trust.release(samples, "file", {"recipe": {"family": "flow"}, "mintage": "0"}, None, folder, codec)[0]
+
+
+def test_frames_that_a_webp_joins_are_still_what_was_made(tmp_path):
+    clip, codec = ball(16), Codec()
+    codec.configure({"format": "webp"})
+    still, twice, held = clip[:1].repeat(16, 0), clip[:8].repeat(2, 0), np.concatenate([clip[:13], clip[13:14].repeat(3, 0)])
+    for rate in (12.5, 7.99, 30.0):
+        codec.rate = rate
+        for k, made in enumerate((still, twice, held, twice[..., :1])):
+            [path] = release(codec, [made], tmp_path / f"{rate:g}-{k}")
+            found = trust.verify(path)
+            assert found.verdict == "compliant", found.line
+    frames = footage.shown(path, 16)
+    frames[3, 5, 5] ^= 255
+    footage.write_webp(frames, 12.5, path)
+    assert {layer.layer: layer.verdict for layer in trust.verify(path).layers}["content"] == "noncompliant"
+    beside = tmp_path / "7.99-0"
+    [path] = [path for path in beside.iterdir() if path.suffix == ".webp"]
+    frames = footage.shown(path, 16)
+    frames[:, 2:9, 2:9] = 0  # still a picture, but another one
+    footage.write_webp(frames, 7.99, path)
+    assert {layer.layer: layer.verdict for layer in trust.verify(path).layers}["content"] == "noncompliant"
+
+
+@pytest.mark.parametrize("form", ["mp4", "webp"])
+def test_a_sheet_of_ours_is_labelled_and_no_clip(tmp_path, form):
+    codec = Codec()
+    codec.configure({"format": form})
+    clips = [ball(12), ball(12, row=8), ball(12, speed=2)]
+    made = [codec.decode(torch.from_numpy(clip).movedim(3, 0)[None], None)[0] for clip in clips]
+    *_, sheet = release(codec, clips, tmp_path)
+    assert sheet.name == f"sheet.{form}"
+    found = trust.verify(sheet)
+    assert found.verdict == "compliant", found.line
+    with pytest.raises(BadItem, match="a sheet of several clips"):
+        items(sheet)
+    frames = footage.shown(sheet)
+    frames[5, codec.sheet(made).content.shape[1] :] = 255
+    (footage.write_mp4 if form == "mp4" else footage.write_webp)(frames, 12.5, sheet)
+    assert {layer.layer: layer.verdict for layer in trust.verify(sheet).layers}["visible label"] == "noncompliant"
+
+
 def test_looks_and_plays():
     codec = Codec()
     media = codec.decode(torch.from_numpy(ball(16)).movedim(3, 0)[None], codec.views()["grid"])

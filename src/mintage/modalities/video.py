@@ -100,9 +100,13 @@ class Codec:
         if path.is_dir():
             names = sorted((p for p in path.iterdir() if p.suffix.lower() in STILLS), key=_number)
             clip = footage.Clip(footage.stills(names, SIDE), self.fps or footage.PACE, len(names) <= footage.KEPT)
+            made: dict[str, Any] = {}
         else:
+            made = _made(path)
+            if made.get("sheet"):
+                raise BadItem(say("it is a sheet of several clips"))
             clip = footage.read(path, SIDE, self.fps)
-        frames = _without_label(clip.frames, path)
+        frames = _without_label(clip.frames, made)
         notes = [*(() if clip.whole else ("long",)), *(("brief",) if len(frames) < self.window else ())]
         self.notes[path] = " ".join(notes)
         for start in _starts(len(frames), self.window):
@@ -279,12 +283,21 @@ def _number(path: Path) -> tuple[list[int], str]:
     return [int(part) for part in re.findall(r"\d+", path.stem)], path.name
 
 
-def _without_label(frames: np.ndarray, path: Path) -> np.ndarray:
-    """A clip of our own without the strip under it."""
+def _made(path: Path) -> dict[str, Any]:
+    """What stands beside a clip of our own about it; nothing beside others."""
     beside = path.with_name(path.name + ".aigc.json")
     try:
-        left, top, width, height = json.loads(json.loads(beside.read_text(encoding="utf-8"))["mintage"])["box"]
+        found = json.loads(json.loads(beside.read_text(encoding="utf-8"))["mintage"])
     except (OSError, KeyError, TypeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _without_label(frames: np.ndarray, made: Mapping[str, Any]) -> np.ndarray:
+    """A clip of our own without the strip under it."""
+    try:
+        left, top, width, height = map(int, made["box"])
+    except (KeyError, TypeError, ValueError, OverflowError):
         return frames
     inside = 0 <= left < left + width <= frames.shape[2] and 0 <= top < top + height <= frames.shape[1]
     return frames[:, top : top + height, left : left + width] if inside else frames

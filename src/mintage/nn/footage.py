@@ -30,6 +30,7 @@ PIXELS = 9_000_000  # of a frame: a little more than UHD
 FRAMES = 10_000  # looked at in one file
 WORK = 8_000_000_000  # pixels decoded from one file
 KEPT = 3_000  # frames taken from one file
+REPEATED = 1_000_000_000  # bytes to which joined frames are parted
 PATIENCE = 4.0  # seconds without a single frame
 WHOLE = 0.9  # of the length that the header claims must be there
 ROTTEN = 0.1  # share of frames that may be concealed damage
@@ -304,11 +305,31 @@ def write_webp(frames: np.ndarray, rate: float, file: Any, exact: bool = True) -
     first.save(file, "WEBP", save_all=True, append_images=rest, duration=round(1000 / rate), loop=0, minimize_size=False, **how)
 
 
-def shown(path: Path) -> np.ndarray:
-    """All frames of a file of our own, as they are. [T, H, W, 3] uint8"""
+def shown(path: Path, count: int = 0) -> np.ndarray:
+    """All frames of a file of our own, as they are; of ``count``, also those that the encoder joined. [T, H, W, 3] uint8"""
     with open(path, "rb") as file:
         head = file.read(12)
-    return _animation(path, 0, OWN).frames if head[:4] == b"RIFF" else _film(path, 0, OWN).frames
+    if head[:4] != b"RIFF":
+        return _film(path, 0, OWN).frames
+    return _parted(path, count) if count > 0 else _animation(path, 0, OWN).frames
+
+
+def _parted(path: Path, count: int) -> np.ndarray:
+    """Frames of a WebP, each as often as its time says: equal neighbours are stored as one. [T, H, W, 3] uint8"""
+    with warnings.catch_warnings(), Image.open(path, formats=("WEBP",)) as picture:
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        _refuse_size(*picture.size)
+        stored, waits = list[np.ndarray](), list[float]()
+        for k in range(min(getattr(picture, "n_frames", 1), _most(*picture.size), KEPT)):
+            picture.seek(k)
+            stored.append(_reduced(picture, 0))
+            waits.append(float(picture.info.get("duration", 0)))
+    frames, tick = np.stack(stored), sum(waits) / count
+    if count * frames[0].size > REPEATED:
+        return frames
+    if len(frames) == 1:  # a still clip, of which the encoder makes a picture
+        return np.repeat(frames, count, 0)
+    return np.repeat(frames, [max(1, round(wait / tick)) if tick else 1 for wait in waits], 0)
 
 
 def digest(path: Path) -> str:

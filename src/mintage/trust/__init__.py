@@ -103,14 +103,14 @@ def release(
     marked = [sample.media for sample in released]
     for gate in GATES:
         marked = [gate.mark(media) for media in marked]
-    paths = codec.write(marked, out, names) if kept else []
+    paths, page = codec.write(marked, out, names) if kept else [], None
     if len(kept) > 1 and hasattr(codec, "sheet"):
-        page = codec.sheet([sample.media for sample in kept])
+        page = shown = codec.sheet([sample.media for sample in kept])
         for gate in GATES:
-            page = gate.mark(page)
-        paths += codec.write([page], out, ["sheet"])
+            shown = gate.mark(shown)
+        paths += codec.write([shown], out, ["sheet"])
     single = len(paths) >= len(released)  # a sheet comes last; one table of many rows is nobody's own
     for path, sample in zip_longest(paths, released if single else ()):
         for gate in GATES:
-            gate.file(path, sample, {**run, **sample.model} if sample else run)
+            gate.file(path, sample, {**run, **sample.model} if sample else {**run, "sheet": page})
     return paths, refused

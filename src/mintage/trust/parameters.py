@@ -1,8 +1,8 @@
 """Writes into each file how it was made, for people and for programs.
 
 ``parameters`` is the line that picture tools know (prompt, then ``Steps: …, Seed: …, Model: …``); ``mintage`` is JSON
-with the same, the content's hash, and where in the file the unlabelled content lies; where the encoder loses something,
-also the hash of what the file shows or plays.
+with the same, the content's hash, how many frames it has, and where in the file the unlabelled content lies; where the encoder
+loses something, also the hash of what the file shows or plays.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mintage.core.spec import Sample
+from mintage.core.spec import Media, Sample
 from mintage.core.store import content_hash
 from mintage.nn import footage, recordings
 from mintage.trust import carriers
@@ -26,15 +26,21 @@ def described(sample: Sample | None, run: Mapping[str, Any]) -> dict[str, Any]:
     made = {key: recipe[key] for key in ("family", "task", "modality") if key in recipe}
     made |= {key: run[key] for key in ("model_hash", "knobs") if run.get(key)}
     made |= {"name": name_of(run), "mintage": run.get("mintage", "")}
+    media: Media | None = sample.media if sample else run.get("sheet")
     if sample is None:
-        return {**made, "sheet": True}
-    made |= {"seed": sample.seed, "content": sample.content_hash, "given": dict(sample.given)}
-    if sample.media.mime.startswith(("image/", "video/")):
-        content = sample.media.content
-        height, width = content.shape[1:3] if content.ndim == 4 else content.shape[:2]
+        made["sheet"] = True
+    else:
+        made |= {"seed": sample.seed, "content": sample.content_hash, "given": dict(sample.given)}
+    if media is None:
+        return made
+    made.setdefault("content", content_hash(media.content))
+    if media.mime.startswith(("image/", "video/")):
+        shape = media.content.shape
+        height, width = shape[1:3] if len(shape) == 4 else shape[:2]
         made["box"] = box(width, height)
-    if sample.media.mime.startswith("audio/L16"):
-        made["span"] = [len(sample.media.content), recordings.rate_of(sample.media)]
+        made |= {"frames": shape[0]} if len(shape) == 4 else {}
+    if media.mime.startswith("audio/L16"):
+        made["span"] = [len(media.content), recordings.rate_of(media)]
     return made
 
 
@@ -58,7 +64,7 @@ class Gate(Base):
         made = described(sample, run)
         if path.suffix in TABLES:  # one file holds all rows, and is the content
             made |= {"sheet": False, "content": content_hash(path.read_bytes())}
-        if sample is not None and path.suffix == ".mp4":
+        if "content" in made and path.suffix == ".mp4":
             made["shown"] = footage.digest(path)
         if sample is not None and path.suffix in recordings.LOSSY:
             made["shown"] = recordings.digest(path)

@@ -91,8 +91,9 @@ def _opened(path: Path, made: dict[str, Any]) -> tuple[Any, bool | None]:
         return path.read_bytes(), NAMED in path.stem
     if suffix in recordings.SUFFIXES:
         return _sound(recordings.samples_of(path)[0], made)
-    if suffix == ".mp4" or (suffix == ".webp" and footage.several(path)):
-        return _clip(footage.shown(path), made)
+    frames = made.get("frames", 0)
+    if suffix == ".mp4" or (suffix == ".webp" and (frames or footage.several(path))):
+        return _clip(footage.shown(path, frames if isinstance(frames, int) else 0), made)
     if suffix in (".png", ".jpg", ".jpeg", ".webp"):
         return _picture(np.array(Image.open(path)), made)
     if suffix in (".mid", ".midi"):

@@ -181,6 +181,10 @@ def members_of(names: Sequence[str], runs: str = "") -> list[Loaded]:
             )
             raise RefusedError(say(sentence, name=name, medium=own.modality, size=sizes[0], first=names[0],
                                    other=first.modality, as_first=sizes[1]))  # fmt: skip
+        if own.target.kind == "grid" and own.target.rate != first.target.rate:
+            sentence = "--with {name} makes {rate} frames a second, and {first} {as_first}; mix models of one pace."
+            paces = {"rate": f"{own.target.rate:g}", "as_first": f"{first.target.rate:g}"}
+            raise RefusedError(say(sentence, name=name, first=names[0], **paces))
     return members
 
 

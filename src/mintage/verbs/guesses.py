@@ -230,8 +230,9 @@ def table(medium: Guess, codec: Codec, items: Sequence[Item], contents: Contents
     """Classes, and all guesses in one table; the codec adds what it takes its contents for."""
     counts = Counter(item.given["class"] for item in items if item.given.get("class"))
     classes = tuple(sorted(counts))
-    guesses = [medium]
-    guesses += [Guess(*row) for row in codec.guesses(contents)] if hasattr(codec, "guesses") else []
+    learned = Contents(contents.memories, [contents.places[i] for i, item in enumerate(items) if item.split == "train"])
+    guesses = [medium]  # from what the codec will be fitted on
+    guesses += [Guess(*row) for row in codec.guesses(learned)] if hasattr(codec, "guesses") else []
     if classes:
         shown = ", ".join(classes[:5]) + (" …" if len(classes) > 5 else "")
         guesses.append(Guess(say("classes"), shown, say("folders or a field with repeating values"), "-o class="))
