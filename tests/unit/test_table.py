@@ -425,6 +425,15 @@ def test_columns_that_are_left_out_are_named(flowers, cli, tmp_path):
     assert "does not make price" in err
 
 
-def test_a_ragged_row_of_a_file_to_complete_is_named(flowers, cli, tmp_path):
-    (tmp_path / "holes.csv").write_text("leaf,petal,class\n5.5,,x\n4.5,x\n", encoding="utf-8")
-    assert "row 2 has 2 cells" in asked(cli, flowers, "--given", tmp_path / "holes.csv")[1]
+@pytest.mark.parametrize(("text", "why"), [("5.5,,x\n4.5,x\n", "row 2 has 2 cells"), ("5.5,x\n4.5,,x\n", "row 1 has 2 cells")])
+def test_a_ragged_row_of_a_file_to_complete_is_named(flowers, cli, tmp_path, text, why):
+    (tmp_path / "holes.csv").write_text(f"leaf,petal,class\n{text}", encoding="utf-8")
+    assert why in asked(cli, flowers, "--given", tmp_path / "holes.csv")[1]
+
+
+def test_a_file_without_a_header_is_completed_without_one(tmp_path):
+    (tmp_path / "plain.csv").write_text("".join(f"{'abc'[k % 3]},{'xy'[k % 2]}\n" for k in range(60)), encoding="utf-8")
+    codec, _ = read(tmp_path / "plain.csv")
+    assert not codec.head["header"]
+    (tmp_path / "holes.csv").write_text("a,\n,y\n", encoding="utf-8")
+    assert codec.known({"": str(tmp_path / "holes.csv")}, codec.views()["tokens"]).words == [{"column1": "a"}, {"column2": "y"}]

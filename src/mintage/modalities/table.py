@@ -29,11 +29,10 @@ from mintage.core.errors import BadItem, UsageError
 from mintage.core.registry import unknown
 from mintage.core.spec import RESERVED, Item, Media, Spec, Specs
 from mintage.core.words import say
-from mintage.nn.cells import distinct, has_header, is_number, pointed, rows_of, tabular
+from mintage.nn.cells import pointed, read_delimited, tabular
 from mintage.nn.filled import Filled, in_form, is_whole
 from mintage.nn.noise import Noise
 from mintage.nn.parquet import misfit, read_parquet, write_parquet
-from mintage.nn.reading import read_text
 from mintage.nn.schema import KINDS, Column, infer, is_missing
 
 BYTES, CELLS = 1 << 30, 50_000_000  # larger tables are refused before they are read
@@ -42,7 +41,6 @@ SHOWN = 24  # columns told one by one
 
 
 compact = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
-Rows = Sequence[Sequence[str | None]]
 
 
 class Codec:
@@ -85,7 +83,7 @@ class Codec:
         """The rows of one file."""
         if path.stat().st_size > BYTES:
             raise BadItem(say("it has {mb} MB, and the limit is {most}", mb=path.stat().st_size >> 20, most=BYTES >> 20))
-        head, rows = read_parquet(path, CELLS, BYTES) if path.suffix.lower() == ".parquet" else _delimited(path, told=self._header)
+        head, rows = _read(path, told=self._header)
         names = head["columns"]
         if len(names) * len(rows) > CELLS or len(names) > COLUMNS:
             raise BadItem(say("it has {n} columns and {rows} rows, which is too many", n=len(names), rows=len(rows)))
@@ -309,7 +307,9 @@ class Codec:
             if column.kind == "category" and cell not in column.index:
                 raise UsageError(unknown(f"--given {name}=", cell, column.names))
             if column.learned and (not column.holds(cell) or (column.kind == "integer" and not is_whole(cell))):
-                raise UsageError(say("--given {name}={cell}: {name} holds a {kind}.", name=name, cell=cell, kind=say(column.kind)))
+                raise UsageError(
+                    say("--given {name}={cell}: {name} is of type {kind}.", name=name, cell=cell, kind=say(column.kind))
+                )
         return found
 
     def _fits(self, rows: Sequence[Mapping[str, str]]) -> None:
@@ -330,12 +330,12 @@ class Codec:
         if not os.path.isfile(path):
             raise UsageError(say("--given {path}: there is no such file.", path=path))
         try:
-            parquet = path.suffix.lower() == ".parquet"
-            head, rows = read_parquet(path, CELLS, BYTES) if parquet else _delimited(path, columns)
+            head, rows = _read(path, columns, None if self.head.get("header", True) else False)
             names = head["columns"]
-            if ragged := next((at for at, row in enumerate(rows) if len(row) != len(names)), None):
-                wrong = "row {n} has {cells} cells, and there are {columns} columns"
-                raise BadItem(say(wrong, n=ragged + 1, cells=len(rows[ragged]), columns=len(names)))
+            for at, row in enumerate(rows):
+                if len(row) != len(names):
+                    wrong = "row {n} has {cells} cells, and there are {columns} columns"
+                    raise BadItem(say(wrong, n=at + 1, cells=len(row), columns=len(names)))
         except BadItem as error:
             raise UsageError(say("--given {path}: {reason}.", path=path, reason=error)) from None
         if not set(columns) & set(names):
@@ -435,15 +435,8 @@ def _why(column: Column) -> str:
     return say("not made") if column.kind == "leave" else say("its values repeat")
 
 
-def _delimited(path: Path, asked: Collection[str] = (), told: bool | None = None) -> tuple[dict[str, Any], Rows]:
-    """What a delimited file is, and its rows; where columns are asked for, also empty ones; ``told``: its first row is a header."""
-    rows, mark, comma = rows_of(read_text(path.read_bytes()), path.suffix.lower(), bool(asked))
-    header = has_header(rows) if told is None else told
-    header = header or bool(rows and 2 * sum(cell in asked for cell in rows[0]) > len(rows[0]))
-    width = len(rows[0]) if rows else 0
-    names = rows[0] if header else [f"column{k + 1}" for k in range(width)]
-    if len(rows) < 1 + header or (len(rows) == 1 and not any(map(is_number, rows[0]))):
-        raise BadItem(say("it has no rows"))
-    form = "tsv" if path.suffix.lower() == ".tsv" else "csv"
-    head = {"format": form, "delimiter": mark, "header": header, "columns": distinct(names)}
-    return {**head, **({"comma": True} if comma else {})}, rows[header:]
+def _read(
+    path: Path, asked: Collection[str] = (), told: bool | None = None
+) -> tuple[dict[str, Any], Sequence[Sequence[str | None]]]:
+    """What a file is, and its rows."""
+    return read_parquet(path, CELLS, BYTES) if path.suffix.lower() == ".parquet" else read_delimited(path, asked, told)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from mintage.core.errors import BadItem
 from mintage.core.words import say
@@ -100,6 +101,20 @@ def _counted(pairs: Sequence[tuple[str, Sequence[str]]]) -> bool:
     others = any(not re.fullmatch(r"\d{1,4}", own) or not low <= int(own) <= high for _, cells in counted for own in cells)
     repeat = any(2 * len(set(cells)) <= len(cells) for _, cells in words)
     return others and (years or even) and (repeat or (years and even))
+
+
+def read_delimited(path: Path, asked: Collection[str] = (), told: bool | None = None) -> tuple[dict[str, Any], list[list[str]]]:
+    """What a delimited file is, and its rows; where columns are asked for, also empty ones; ``told``: its first row is a header."""
+    rows, mark, comma = rows_of(read_text(path.read_bytes()), path.suffix.lower(), bool(asked))
+    header = has_header(rows) if told is None else told
+    header = header or bool(rows and 2 * sum(cell in asked for cell in rows[0]) > len(rows[0]))
+    width = len(rows[0]) if rows else 0
+    names = rows[0] if header else [f"column{k + 1}" for k in range(width)]
+    if len(rows) < 1 + header or (len(rows) == 1 and not any(map(is_number, rows[0]))):
+        raise BadItem(say("it has no rows"))
+    form = "tsv" if path.suffix.lower() == ".tsv" else "csv"
+    head = {"format": form, "delimiter": mark, "header": header, "columns": distinct(names)}
+    return {**head, **({"comma": True} if comma else {})}, rows[header:]
 
 
 def tabular(path: Path) -> bool:
