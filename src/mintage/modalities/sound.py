@@ -38,7 +38,7 @@ PACE = 80  # frames a second
 WINDOW = 0.032  # seconds
 LONG, PIECE = 10.0, 2.0  # seconds: what is longer is cut into pieces of so much
 SHORTEST = 0.04  # seconds
-TAIL = 2.0  # seconds in which the sign of a sound of our own lies
+TAIL, NEAR = 2.0, 0.1  # seconds in which the sign of a sound of our own lies, and to which its beginning is known
 LEAST, MOST = 0.2, 10.0  # seconds that --size may be
 GRAIN = 8  # a length is a multiple of so many frames
 LONGEST = (1.0, 2.0, 4.0)  # seconds for under four minutes, under an hour, more
@@ -104,7 +104,7 @@ class Codec:
             end = recordings.stretch(sound, sound.frames - tail, tail)
             sign = morse.begins(as_integers(end), sound.samplerate)
             seconds -= (tail - sign) / sound.samplerate if sign >= 0 else 0.0
-        if seconds <= max(LONG, self.piece):
+        if seconds <= max(LONG, self.piece) + NEAR * (sign >= 0):
             return (Item("", path),)
         with open(path, "rb") as file:
             key = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=12)).hexdigest()
