@@ -17,7 +17,24 @@ from mintage.nn import events, midi, roll, steps, synth
 from mintage.nn.copies import Verbatim
 from mintage.nn.events import METRES, PITCHES, Layout
 from mintage.nn.noise import Noise
-from mintage.nn.tune import BAR, DRUMS, PITCH, VOICE, barred, bars, classes, joined, keys, metre, notes, shape, tidy
+from mintage.nn.pace import Pace
+from mintage.nn.tune import (
+    BAR,
+    DRUMS,
+    PITCH,
+    TEMPO,
+    VOICE,
+    barred,
+    bars,
+    classes,
+    joined,
+    keys,
+    metre,
+    notes,
+    seconds,
+    shape,
+    tidy,
+)
 from mintage.verbs.generate import generate
 from mintage.verbs.inspect import inspect
 from mintage.verbs.plan import Wish
@@ -297,6 +314,8 @@ def test_a_folder_of_tunes_becomes_a_generator(tmp_path, runs):
     again = generate(str(run), n=1, seed=1, options=("length=80",), given={"class": "jig"})
     assert made.hashes[1] == again.hashes[0]
     assert trust.verify(made.paths[0]).verdict == "compliant"
+    scene = generate(str(run), n=1, options=("length=80", "tempo=70", "seconds=12"))
+    assert seconds(midi.read(scene.paths[0].read_bytes())) == pytest.approx(12, rel=0.02)
     first = data / "jig2.mid"
     grown = generate(str(run), n=1, prompt=f"{first}#1-2", options=("length=40",))
     own = midi.read(grown.paths[0].read_bytes())
@@ -453,3 +472,28 @@ def test_another_harmony_keeps_the_melody(tmp_path, runs):
     assert np.array_equal(made[made[:, VOICE] == 0, :3], own[own[:, VOICE] == 0, :3])
     assert (made[:, VOICE] == 1).any()
     assert not np.array_equal(made[made[:, VOICE] == 1, PITCH], own[own[:, VOICE] == 1, PITCH])
+
+
+@pytest.mark.parametrize("wanted", [1.5, 7, 20, 61])
+def test_a_tune_lasts_as_long_as_a_scene_and_ends_with_a_phrase(wanted):
+    for count in (1, 6, 9):
+        made = Pace.read({"tempo": "96", "seconds": str(wanted)})(tune(3, count=count))
+        assert seconds(made) == pytest.approx(wanted, rel=0.01)
+        assert 96 / 2.1 < bars(made)[0, TEMPO] < 96 * 2.1
+        assert len(bars(made)) < 4 or len(bars(made)) % count % 4 == 0
+        assert np.array_equal(midi.read(midi.write(made)), made)
+
+
+def test_tempo_as_asked_keeps_changes_in_proportion():
+    own = tune(1)
+    own[own[:, PITCH] == BAR, TEMPO] = [60, 60, 60, 120, 120, 120]
+    made = bars(Pace(tempo=160)(own))[:, TEMPO].tolist()
+    assert made == [120, 120, 120, 240, 240, 240]  # 12 + 6 seconds of 24 quarters were 80 a minute
+    assert Pace()(own) is own
+    assert len(Pace(90, 10)(own[:0])) == 0
+
+
+@pytest.mark.parametrize("wrong", ["tempo=0", "tempo=fast", "seconds=nan", "seconds=-3", "seconds=1e9", "tempo="])
+def test_a_pace_that_no_tune_has_is_refused(wrong):
+    with pytest.raises(UsageError, match="give a number from"):
+        fitted().configure(dict([wrong.split("=")]))

@@ -27,6 +27,7 @@ from mintage.nn import midi, pianoroll, recordings, roll, steps, synth
 from mintage.nn.events import KEYS, PITCHES, Layout
 from mintage.nn.given import Given
 from mintage.nn.noise import Noise
+from mintage.nn.pace import Pace
 from mintage.nn.roll import Frame
 from mintage.nn.tune import (
     DRUMS,
@@ -69,6 +70,7 @@ class Codec:
     unit = "tokens"
     captioned = True
     options = ("view",)
+    outputs = ("tempo", "seconds")
     certain = True  # a transposed tune is as real as the tune
 
     def __init__(self) -> None:
@@ -81,6 +83,7 @@ class Codec:
         self.length = LONGEST
         self.frame = Frame()
         self.view = ""  # a person's wish
+        self.pace = Pace()  # likewise
         self._waiting: dict[tuple[Path, int], Any] = {}  # listed by ``items`` and not yet read
 
     @staticmethod
@@ -198,12 +201,13 @@ class Codec:
         return view.at(time=(count or self.frame.bars) * self.frame.bar)
 
     def configure(self, options: Mapping[str, str]) -> None:
-        """``-o view=tokens`` or ``roll``, for families that could take either.
+        """``-o view=tokens`` or ``roll``, for families that could take either; ``tempo`` and ``seconds`` of what is made.
 
         Raises:
-            UsageError: It is neither.
+            UsageError: It is neither, or no tune is that fast or that long.
         """
-        self.view = options.get("view", "")
+        self.pace = Pace.read(options)
+        self.view = options.get("view", self.view)
         if self.view not in ("", "tokens", "roll"):
             raise UsageError(say("-o view={view}: choose tokens or roll.", view=self.view))
 
@@ -246,8 +250,8 @@ class Codec:
         """Ids [B, T] → tunes, each up to its eos; rolls [B, V, P, T] → tunes of some bars."""
         if spec.kind == "grid":
             values = x.float().cpu().numpy() if x.dtype != torch.uint8 else x.cpu().numpy().astype(np.float32) / 127.5 - 1
-            return [Media(self.frame.decode(row), self.mime, ".mid") for row in values]
-        return [Media(self.layout.decode(row), self.mime, ".mid") for row in x.tolist()]
+            return [Media(self.pace(self.frame.decode(row)), self.mime, ".mid") for row in values]
+        return [Media(self.pace(self.layout.decode(row)), self.mime, ".mid") for row in x.tolist()]
 
     def cut(self, content: Tune, spec: Spec) -> list[Tune]:
         """The passages of a tune that are examples of a piano roll."""
