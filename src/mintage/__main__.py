@@ -1,7 +1,6 @@
 """``python -m mintage``: the command line."""
 
-import sys
-
 from mintage.surfaces.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":
+    main()

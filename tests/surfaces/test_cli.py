@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import mintage
+
 TINY = ["--family", "tinyflow", "-o", "steps=200", "-q"]
 
 
@@ -64,8 +66,6 @@ def test_files_are_labelled_and_verified(cli, trained, tmp_path):
 
 
 def test_explain_names_files_and_lines_that_exist(cli, trained):
-    import mintage
-
     code, out, err = cli("explain", trained, "--json")
     assert code == 0, err
     root = Path(mintage.__file__).parent.parent
@@ -73,6 +73,13 @@ def test_explain_names_files_and_lines_that_exist(cli, trained):
         file, _, line = hop["where"].rpartition(":")
         path = root / file if (root / file).exists() else Path(file)
         assert "def " in path.read_text().splitlines()[int(line) - 1] + path.read_text().splitlines()[int(line)]
+
+
+def test_it_says_which_version_it_is(cli):
+    code, out, err = cli("--version")
+    assert (code, out, err) == (0, f"mintage {mintage.__version__}\n", "")
+    done = subprocess.run([sys.executable, "-m", "mintage", "--version"], check=True, stdout=subprocess.PIPE, text=True)
+    assert done.stdout == out
 
 
 def test_doctor_and_list_speak(cli):

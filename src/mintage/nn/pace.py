@@ -49,8 +49,8 @@ class Pace:
             except ValueError:
                 found[name] = math.nan
             if name in options and not low <= found[name] <= high:
-                given = {"name": name, "value": options[name], "low": low, "high": high}
-                raise UsageError(say("-o {name}={value}: give a number from {low} to {high}.", **given))
+                sentence = "-o {name}={value}: give a number from {low} to {high}."
+                raise UsageError(say(sentence, name=name, value=options[name], low=low, high=high))
         return cls(**found)
 
     def __call__(self, tune: Tune) -> Tune:

@@ -53,6 +53,22 @@ def _out(as_json: bool, value: Any, lines: Sequence[object]) -> None:
     sys.stdout.write(text + "\n")
 
 
+def _version(asked: bool) -> None:
+    """Say which one this is, and stop."""
+    if asked:
+        from mintage import __version__
+
+        _out(False, None, [f"mintage {__version__}"])
+        raise typer.Exit
+
+
+@app.callback(help=app.info.help, epilog=app.info.epilog)
+def program(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help=say("Show the version."))] = False,
+) -> None:
+    """What stands before a command."""
+
+
 @app.command(help=say("The whole loop once: inspect, sketch, train, generate, evaluate, verdict. mintage DATA is the same."))
 def make(
     data: Data, minutes: Minutes = 5.0, family: Family = "", size: Size = "", seed: Seed = 0, name: Name = "",
