@@ -29,6 +29,7 @@ from mintage.core.errors import BadItem, UsageError
 from mintage.core.registry import unknown
 from mintage.core.spec import RESERVED, Item, Media, Spec, Specs
 from mintage.core.words import say
+from mintage.nn import ranks
 from mintage.nn.cells import pointed, read_delimited, tabular
 from mintage.nn.filled import Filled, in_form, is_whole
 from mintage.nn.noise import Noise
@@ -167,7 +168,7 @@ class Codec:
         names = tuple(column.name for column in self.learned)
         ends = np.cumsum([RESERVED, *map(len, self.learned)]).tolist()
         slots = tuple(pairwise(ends))
-        width = sum(_width(column) for column in self.learned)
+        width = sum(ranks.width(column) for column in self.learned)
         return {
             "tokens": Spec("tokens", (len(names),), ("column",), names, ends[-1], slots=slots),
             "grid": Spec("grid", (width,), ("feature",)),
@@ -186,7 +187,7 @@ class Codec:
         table = self._aligned([content.split("\n", 1) for content in contents])
         pairs = [(column, cells) for column, cells in zip(self.columns, table, strict=True) if column.learned]
         if spec.kind == "grid":
-            parts = [_ranks(column, cells) if column.ordered else _places(column, column.ids(cells)) for column, cells in pairs]
+            parts = [ranks.filled(column, cells) for column, cells in pairs]
             return torch.from_numpy(np.concatenate(parts, 1).astype(np.float32))
         ids = [column.ids(cells) + low for (column, cells), (low, _) in zip(pairs, spec.slots, strict=True)]
         return torch.from_numpy(np.stack(ids, 1).astype(np.int32))
@@ -200,7 +201,7 @@ class Codec:
             if column.numbers is None:
                 own = part.argmax(1)
             else:
-                own = column.numbers.bins_at(_position(part)) + column.gaps
+                own = column.numbers.bins_at(ranks.position(part)) + column.gaps
                 own = np.where(part[:, -1] > 0, 0, own) if column.gaps else own
             rows.append(own + low)
         return torch.from_numpy(np.stack(rows, 1)).long()
@@ -209,8 +210,8 @@ class Codec:
         """The features of each column. [B, width]"""
         values, at = x.float().cpu().numpy(), 0
         for column in self.learned:
-            yield values[:, at : at + _width(column)]
-            at += _width(column)
+            yield values[:, at : at + ranks.width(column)]
+            at += ranks.width(column)
 
     def decode(self, x: Tensor, spec: Spec, noise: Noise | None = None) -> list[Media]:
         """Ids or ranks → rows; of ids, ``noise`` says where in its bin each number lies (without it, in the middle)."""
@@ -218,7 +219,7 @@ class Codec:
         made: dict[str, list[str | None]] = {}
         if spec.kind == "grid":
             for column, part in zip(learned, self._parts(x), strict=True):
-                made[column.name] = _from_grid(column, part)
+                made[column.name] = ranks.cells(column, part)
         else:
             fractions = noise.uniform((n, len(learned))).double().numpy() if noise and n else np.full((n, len(learned)), 0.5)
             ids = x.cpu().numpy().astype(np.int64)
@@ -290,7 +291,7 @@ class Codec:
         there = [[column.holds(row.get(column.name)) for column in self.learned] for row in rows]
         mask = torch.tensor(there, dtype=torch.float32).view(len(rows), -1)
         if spec.kind == "grid":
-            widths = torch.tensor([_width(column) for column in self.learned])
+            widths = torch.tensor([ranks.width(column) for column in self.learned])
             mask = mask.repeat_interleave(widths, 1)
             return Filled({"known": x * mask, "mask": mask}, rows, (), whole, notes)
         gaps = tuple(low for (low, _), column in zip(spec.slots, self.learned, strict=True) if column.gaps) if whole else ()
@@ -384,34 +385,6 @@ class Codec:
 def _seed(name: str, position: int) -> int:
     digits = name.removeprefix("seed").partition("-")[0]
     return int(digits) if digits.isdecimal() else position
-
-
-def _width(column: Column) -> int:
-    return 1 + column.gaps if column.ordered else len(column)
-
-
-def _ranks(column: Column, cells: Sequence[str | None]) -> np.ndarray:
-    """Rank of each number in −1…1, and where cells can be missing whether they are. [N, 1 or 2]"""
-    place = column.positions(cells)
-    missing = np.isnan(place)
-    rank = np.where(missing, 0.0, 2 * place - 1)
-    return np.stack([rank, np.where(missing, 1.0, -1.0)][: 1 + column.gaps], 1)
-
-
-def _places(column: Column, ids: np.ndarray) -> np.ndarray:
-    """1 at the category, −1 elsewhere. [N, len(column)]"""
-    return np.where(ids[:, None] == np.arange(len(column)), 1.0, -1.0)
-
-
-def _position(part: np.ndarray) -> np.ndarray:
-    return (part[:, 0].astype(np.float64).clip(-1, 1) + 1) / 2
-
-
-def _from_grid(column: Column, part: np.ndarray) -> list[str | None]:
-    if column.numbers is None:
-        return column.cells(part.argmax(1), np.zeros(len(part)))
-    known = part[:, -1] <= 0 if column.gaps else np.ones(len(part), bool)
-    return column.written(column.numbers.at(_position(part)), known)
 
 
 def _told(column: Column) -> str:
