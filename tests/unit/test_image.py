@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from mintage.core.errors import BadItem, UsageError
-from mintage.core.spec import Item, Media
+from mintage.core.spec import PAD, Item, Media
 from mintage.modalities.image import Codec
+from mintage.nn.condition import thinned
 from mintage.nn.noise import Noise
 from mintage.nn.pictures import centre_crop, contact_sheet, perceptual_hash
 from mintage.nn.twins import twins
@@ -185,3 +186,13 @@ def test_near_copies_are_found_and_different_items_are_not(tmp_path):
     assert (heads[:120] == np.arange(120)).all()
     assert (heads[120:] == np.arange(120)).mean() >= 0.99
     assert Media(photos[0], "image/png", ".png").suffix == ".png"
+
+
+def test_long_captions_lose_pieces_in_training_and_short_ones_none():
+    ids = torch.full((2, 60), 7)
+    ids[1, 12:] = PAD
+    found = thinned({"caption": ids, "class": torch.tensor([1, 2])}, Noise("thin"))
+    assert 8 < int((found["caption"][0] == PAD).sum()) < 32
+    assert torch.equal(found["caption"][1], ids[1])
+    assert torch.equal(found["class"], torch.tensor([1, 2]))
+    assert thinned({"class": ids}, Noise("thin")).keys() == {"class"}

@@ -1,8 +1,8 @@
 """What Mintage assumes about a person's data, each guess with its reason and the option that overrides it.
 
 Folders or file stems named after splits are splits, other subfolders classes.
-Pictures take captions from a text of the same stem or from ``metadata.jsonl``/``metadata.csv``. A field with few,
-repeating values is a class for texts, and offered as one for pictures.
+Pictures take captions from a text of the same stem or from ``metadata.jsonl``/``metadata.csv``, where keywords beside a
+caption join it. A field with few, repeating values is a class for texts, and offered as one for pictures.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from mintage.verbs.shelf import Contents, Place
 from mintage.verbs.sources import SPLITS, Source, split_of
 
 CAPTIONS = ("text", "caption", "description", "prompt", "title")  # fields that may hold a caption, in this order
+KEYWORDS = ("tags", "keywords")  # fields whose words go with a caption
 TABLES = ("metadata.jsonl", "metadata.csv", "captions.jsonl", "captions.csv", "metadata.tsv", "captions.tsv")
 TEXTS = (".txt", ".caption")
 MOST_CLASSES, FEWEST = 100, 5  # of a field that serves as class: at most so many values, so many items each
@@ -89,7 +90,7 @@ def sidecars(source: Source, files: Sequence[Path], options: Mapping[str, str]) 
                 source.refuse(path, "broken", say("it is no caption ({reason})", reason=error))
     wanted = options.get("caption", "")
     for target, row in found.fields.items():
-        text = row.get(wanted, "") if wanted else next((row[key] for key in CAPTIONS if row.get(key)), "")
+        text = row.get(wanted, "") if wanted else _with_keywords(next((row[key] for key in CAPTIONS if row.get(key)), ""), row)
         if text:
             found.captions.setdefault(target, text)
     if wanted == "none":
@@ -97,15 +98,29 @@ def sidecars(source: Source, files: Sequence[Path], options: Mapping[str, str]) 
     return found
 
 
+def _with_keywords(text: str, row: Mapping[str, str]) -> str:
+    """A caption and those keywords beside it that it does not say."""
+    said = set(re.findall(r"\w+", text.casefold()))
+    words = [word.strip() for key in KEYWORDS for word in row.get(key, "").split(",")]
+    return ", ".join([text, *(word for word in dict.fromkeys(words) if word and word.casefold() not in said)]) if text else ""
+
+
 def records(path: Path) -> list[dict[str, str]]:
-    """Rows of a JSON-lines, CSV or TSV file; fields that are no text are left out."""
+    """Rows of a JSON-lines, CSV or TSV file, lists of texts joined by commas; fields that are neither are left out."""
     text = read_text(path.read_bytes())
     if path.suffix.lower() == ".jsonl":
         rows = [json.loads(line) for line in text.split("\n") if line.strip()]
-        return [{k: v for k, v in row.items() if isinstance(v, str)} for row in rows if isinstance(row, dict)]
+        return [{k: said for k, v in row.items() if (said := _text(v)) is not None} for row in rows if isinstance(row, dict)]
     delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
     table = csv.DictReader(io.StringIO(text), delimiter=delimiter)
     return [{k: v for k, v in row.items() if k and isinstance(v, str)} for row in table]
+
+
+def _text(value: object) -> str | None:
+    """A text, or a list of texts as one; else nothing."""
+    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+        return ", ".join(value)
+    return value if isinstance(value, str) else None
 
 
 def _delimiter(text: str) -> str:

@@ -24,6 +24,7 @@ from mintage.core.machine import WATTS_PER_CORE, Machine, measure
 from mintage.core.protocols import Codec, Fits
 from mintage.core.spec import Phase, Recipe, Spec
 from mintage.core.words import say
+from mintage.nn.condition import thinned
 from mintage.nn.noise import Noise
 from mintage.nn.staged import modelled
 from mintage.nn.trainer import Clock, Trainer, Training
@@ -169,7 +170,7 @@ def training_batch(recipe: Recipe, dataset: Dataset, task: Any, step: int, noise
     batch = dataset.batch(step, recipe.batch, recipe.seed, noise.fork("data"))
     if recipe.training.get("augment") == "yes":
         batch = replace(batch, x=build_codec(recipe).augment(batch.x, recipe.target, noise.fork("augment")))
-    cond = task.corrupt(batch.x, batch.cond, noise.fork("task"))
+    cond = thinned(task.corrupt(batch.x, batch.cond, noise.fork("task")), noise.fork("caption"))
     if recipe.device == "cpu":
         return replace(batch, cond=cond)
     moved = {name: value.to(recipe.device) for name, value in cond.items()}
