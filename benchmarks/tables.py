@@ -124,6 +124,7 @@ def blanks(args: argparse.Namespace, share: float = 0.2, rows: int = 2_000, time
     judge, random = Judge(folder), np.random.default_rng(args.seed)
     run = args.run or str(train(Wish(str(folder), minutes=args.minutes, seed=args.seed), str(runs)).run)
     truth, hidden = judge.test[:rows], random.random((rows, len(judge.head))) < share
+    absent = np.array([[cell == "?" for cell in row] for row in truth])  # in the file itself
     with open(runs / "holes.csv", "w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)
         out.writerow(judge.head)
@@ -133,10 +134,10 @@ def blanks(args: argparse.Namespace, share: float = 0.2, rows: int = 2_000, time
     made = generate(run, times * rows, given={"": str(runs / "holes.csv")}, out=runs / "filled")
     head, filled = read(made.paths[0])
     filled = [[row[head.index(name)] for name in judge.head] for row in filled]
-    kept = all(filled[k][c] == truth[k % rows][c] for k in range(len(filled)) for c in range(len(head)) if not hidden[k % rows, c])
+    kept = all(filled[k][c] == truth[k % rows][c] for k in range(len(filled)) for c in range(len(head)) if not hidden[k % rows, c] and not absent[k % rows, c])
     print(f"{len(filled):,} rows filled in {made.seconds:.1f} s; cells that stood there kept as they are: {kept}")
     for c, name in enumerate(judge.head):
-        at = np.flatnonzero(hidden[:, c])
+        at = np.flatnonzero(hidden[:, c] & ~absent[:, c])
         column, own = [row[c] for row in judge.train], [[filled[t * rows + k][c] for t in range(times)] for k in at]
         asked = [truth[k][c] for k in at]
         legal = np.mean([cell in set(column) for cells in own for cell in cells])

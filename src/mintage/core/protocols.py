@@ -271,7 +271,10 @@ class Calibrates(Protocol):
     """A family with a last closed-form choice, made with the averaged weights: a density on codes, a share in a mixture."""
 
     def calibrate(self, train: Iterable[Batch], held: Iterable[Batch]) -> None:
-        """Called once, when training is over; ``train`` is one pass over the train split, ``held`` examples of holdout."""
+        """Called once, when training is over; ``train`` is one pass over the train split, ``held`` examples of holdout.
+
+        A family that has a number in ``looks`` is shown about so many of the train split, spread over it.
+        """
 
 
 @runtime_checkable

@@ -37,7 +37,6 @@ from mintage.nn.settled import Settled
 from mintage.nn.trainer import without_scaffold
 
 DROP = 0.1  # share of examples that are trained without class and caption
-CODES = 16_000  # training codes that the density is fitted on
 TENTH = 10  # every tenth of them chooses its size, with holdout
 ACTIVE = 0.01  # nats: a number of the code that says less is not used (Burda et al., 1509.00519)
 FLOOR = 1.0  # nats: a code that says less in all has collapsed
@@ -139,6 +138,7 @@ class Model(nn.Module):
         "tokens": {"spatial": "4", "quantise": "4,4,4,4"},  # 1,000 levels were too many for gpt to learn from 1,437 digits
     }
     scaffold = ("critic",)
+    looks = 16_000  # training examples whose codes the density is fitted on
     prefers = "grid"  # of chorales: rolls beat their sketch in five minutes, tokens did not
     whole = True  # an example is a whole text: shorter ones do not mean more of them in a step
     updates: Tensor  # []
@@ -278,17 +278,13 @@ class Model(nn.Module):
         """Fit the density on codes drawn from the encoder, as the decoder has met them; count the levels of grids."""
         if isinstance(self.net, Sentence):
             train = gathered(train, self.net.context)
-        noise, kept, every, count = Noise("density"), list[tuple[Tensor, ...]](), 1, 0
+        noise, kept = Noise("density"), list[tuple[Tensor, ...]]()
         for batch in train:
             if isinstance(self.net, Grids):
-                self._count(batch, noise, COUNTED * every)
-            kept.append(self._coded(batch, noise, every))
-            count += len(kept[-1][0])
-            if count > CODES:  # too many: every second of them, and of what comes
-                kept, every = [tuple(part[::2] for part in row) for row in kept], 2 * every
-                count = sum(len(row[0]) for row in kept)
-        mean, z, group = (torch.cat(parts) for parts in zip(*kept, strict=True))
-        others = [self._coded(batch, noise, 1) for batch in held]
+                self._count(batch, noise)
+            kept.append(self._coded(batch, noise))
+        mean, z, group = (torch.cat(parts)[: 2 * self.looks] for parts in zip(*kept, strict=True))  # a text has many sentences
+        others = [self._coded(batch, noise) for batch in held]
         _, out, out_group = (torch.cat(parts) for parts in zip(*others, strict=True))
         chooses = torch.arange(len(z)) % TENTH == TENTH - 1
         out, out_group = torch.cat([out, z[chooses]]), torch.cat([out_group, group[chooses]])
@@ -300,9 +296,9 @@ class Model(nn.Module):
         deviation, middle = torch.std_mean(means, axes, keepdim=True)
         self.scale.keep(mean=middle, deviation=deviation.clamp(min=LEAST_SCALE))
 
-    def _count(self, batch: Batch, noise: Noise, every: int) -> None:
+    def _count(self, batch: Batch, noise: Noise) -> None:
         """Show the network what stood where its decoder said something."""
-        x, cond = batch.x[::every], {name: value[::every] for name, value in batch.cond.items()}
+        x, cond = batch.x[::COUNTED], {name: value[::COUNTED] for name, value in batch.cond.items()}
         z = self._drawn(*self.net.encode(x, cond), noise)
         if isinstance(self.net, Grids):
             self.net.count(self.net.decode(z, cond), x)
@@ -324,12 +320,11 @@ class Model(nn.Module):
             terms.append(self.density.log_prob(z.flatten(1), group) - surprise - told)
         return torch.stack(terms).logsumexp(0) - math.log(len(terms))
 
-    def _coded(self, batch: Batch, noise: Noise, every: int) -> tuple[Tensor, ...]:
-        """Mean [B, K], a drawn code [B, K] and the class [B] of the rows of a batch that are looked at."""
-        x, cond = batch.x[::every], {name: value[::every] for name, value in batch.cond.items()}
-        mean, logvar = self.net.encode(x, cond)
+    def _coded(self, batch: Batch, noise: Noise) -> tuple[Tensor, ...]:
+        """Mean [B, K], a drawn code [B, K] and the class [B] of the rows of a batch."""
+        mean, logvar = self.net.encode(batch.x, batch.cond)
         z = self._drawn(mean, logvar, noise)
-        return (z if self.finite is not None else mean).flatten(1), z.flatten(1), self._group(cond, len(x))
+        return (z if self.finite is not None else mean).flatten(1), z.flatten(1), self._group(batch.cond, len(z))
 
     @property
     def latent(self) -> Spec:

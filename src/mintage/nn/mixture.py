@@ -22,6 +22,7 @@ COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)  # components tried, in all or a group
 LEAST = 12  # rows a component, on average
 ROOM = 3_000_000  # numbers that all covariances together may fill
 WORK = 6e9  # components x rows x covariance entries: what a round of all of them may cost
+FAINT = 1e-4  # share of a row that is too small to count
 RIDGE = 1e-4  # of the mean variance
 
 
@@ -33,13 +34,19 @@ class _Fitted:
     mean: Tensor
     scale: Tensor
 
-    def joint(self, z: Tensor, group: Tensor) -> Tensor:
-        """Log density p(z, component | group) of rows z [N, K], group [N]. [N, M]"""
+    def joint(self, z: Tensor, group: Tensor, own: Tensor | None = None) -> Tensor:
+        """Log density p(z, component | group) of rows z [N, K], group [N]. [N, M]
+
+        Where components serve one group each (``own`` [M], -1 for all), the rows of the others are not looked at.
+        """
         dim = z.shape[1]
-        found = torch.empty(len(z), len(self.mean))
+        found = torch.full((len(z), len(self.mean)), -math.inf)
         inverse = torch.linalg.solve_triangular(self.scale, torch.eye(dim).expand_as(self.scale), upper=False)
-        for m, (mean, whiten) in enumerate(zip(self.mean, inverse, strict=True)):
-            found[:, m] = -0.5 * ((z - mean) @ whiten.T).square().sum(1) + whiten.diagonal().log().sum()
+        served = own.tolist() if own is not None else [-1] * len(self.mean)
+        rows = {g: (group == g).nonzero()[:, 0] if g >= 0 else slice(None) for g in set(served)}
+        parts = {g: z[at] for g, at in rows.items()}
+        for m, (mean, whiten, g) in enumerate(zip(self.mean, inverse, served, strict=True)):
+            found[rows[g], m] = -0.5 * ((parts[g] - mean) @ whiten.T).square().sum(1) + whiten.diagonal().log().sum()
         return found - 0.5 * dim * math.log(2 * math.pi) + self.share.clamp(min=1e-30).log()[group]
 
 
@@ -48,7 +55,7 @@ def _maximised(z: Tensor, group: Tensor, groups: int, belongs: Tensor) -> _Fitte
     n, dim = z.shape
     mass = belongs.sum(0) + 1e-6  # [M]
     mean = belongs.T @ z / mass[:, None]
-    scatter = torch.stack([(z - mu).mul(b[:, None]).T @ (z - mu) for mu, b in zip(mean, belongs.T, strict=True)])
+    scatter = torch.stack([_scatter(z, mu, b) for mu, b in zip(mean, belongs.T.contiguous(), strict=True)])
     pooled = scatter.sum(0) / n
     pooled = pooled + RIDGE * pooled.diagonal().mean().clamp(min=1e-8) * torch.eye(dim)
     weight = dim + 2.0
@@ -56,6 +63,13 @@ def _maximised(z: Tensor, group: Tensor, groups: int, belongs: Tensor) -> _Fitte
     share = torch.zeros(groups, belongs.shape[1]).index_add_(0, group, belongs)
     share[-1] = belongs.sum(0)  # the last group stands for none: any component by how common it is
     return _Fitted(share / share.sum(1, keepdim=True).clamp(min=1e-6), mean, torch.linalg.cholesky(covariance))
+
+
+def _scatter(z: Tensor, mean: Tensor, weight: Tensor) -> Tensor:
+    """Weighted sum of the outer products of rows around a mean; rows that hardly belong there are passed over. [K, K]"""
+    at = (weight > FAINT).nonzero()[:, 0]
+    apart = z[at] - mean
+    return apart.mul(weight[at, None]).T @ apart
 
 
 def _begun(z: Tensor, group: Tensor, own: Tensor, noise: Noise) -> Tensor:
@@ -80,7 +94,7 @@ def _fitted(z: Tensor, group: Tensor, groups: int, own: Tensor, noise: Noise, ro
     belongs = _begun(z, group, own, noise)
     found = _maximised(z, group, groups, belongs)
     for _ in range(rounds if len(own) > len(set(own.tolist())) else 0):  # one component each is exact at once
-        found = _maximised(z, group, groups, found.joint(z, group).softmax(1))
+        found = _maximised(z, group, groups, found.joint(z, group, own).softmax(1))
     return found
 
 

@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -107,18 +108,23 @@ class Dataset:
             return as_model(torch.from_numpy(np.array(part.data[:n])), self.target)
         return self.windows(part, torch.arange(n), torch.zeros(n))[0]
 
-    def settling(self, size: int = 512) -> Iterator[Batch]:
-        """The train split once, in order, for closed-form fitting: grids in batches, rows too, texts a document at a time."""
+    def settling(self, size: int = 512, most: int = 0) -> Iterator[Batch]:
+        """The train split once, in order, for closed-form fitting: grids in batches, rows too, texts a document at a time.
+
+        Of more than ``most`` examples every second, third … is taken; 0 takes all.
+        """
         part = self.parts["train"]
         if self.target.kind == "tokens" and not self.target.slots:
-            for i, ids in enumerate(self.documents("train")):
+            every = -(-(len(part.offsets) - 1) // most) if most else 1
+            for i, ids in islice(enumerate(self.documents("train")), 0, None, every):
                 x = torch.from_numpy(ids.astype(np.int64))[None]
                 yield Batch(x, _at(part.given, torch.tensor([i])), part.weight[i : i + 1], torch.tensor([x.shape[1]]))
             return
-        for start in range(0, len(part), size):
-            rows = torch.arange(start, min(start + size, len(part)))
+        every = -(-len(part) // most) if most else 1
+        for start in range(0, len(part), size * every):
+            rows = torch.arange(start, min(start + size * every, len(part)), every)
             if self.target.kind == "grid":
-                x = as_model(torch.from_numpy(np.array(part.data[start : start + size])), self.target)
+                x = as_model(torch.from_numpy(np.array(part.data[start : start + size * every : every])), self.target)
             else:
                 x = self.windows(part, rows, torch.zeros(len(rows)))[0]
             yield Batch(x, _at(part.given, rows), part.weight[rows], torch.full((len(rows),), x.shape[-1]))

@@ -349,7 +349,7 @@ class Session:
             facts["average"] = to_json(choice)
             self.tracker.say("warning", str(choice))
         if isinstance(model, Calibrates):
-            model.calibrate(self.dataset.settling(), self.dataset.held())
+            model.calibrate(self.dataset.settling(most=getattr(model, "looks", 0)), self.dataset.held())
         self.previewer.keep_index()
         save_model(self.run_.model, self.recipe, model.state_dict(), self.sketch, facts)
         write_json(self.run_.path / "finished.json", {"step": self.step, "minutes": self.elapsed / 60})
