@@ -64,3 +64,8 @@ def test_texts_and_single_models_are_not_mixed(halves):
     assert mixed([entry("a", 0.1)], {}) is None
     text = SimpleNamespace(tokens=True)
     assert mixed([entry("a", 0.1), entry("b", 0.2)], {"a": text, "b": text}) is None
+
+
+def test_too_few_held_out_items_judge_no_mixture(halves):
+    real, up, down, _ = halves
+    assert mixed([entry("down", 0.9), entry("up", 0.8)], {"up": bench(up, real[:15]), "down": bench(down, real[:15])}) is None

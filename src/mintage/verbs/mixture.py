@@ -73,4 +73,5 @@ def mixed(entries: Sequence[Entry], benches: Mapping[str, Bench]) -> Mixture | N
     maker = torch.tensor(maker_of(range(first.seed, first.seed + n), 2))
     made = torch.where(maker.view(-1, *[1] * (first.drawn[0].ndim - 1)) == 0, first.drawn[0][:n], second.drawn[0][:n])
     best = replace(first.made, made=first.made.made[:n])
-    return Mixture(labels, measured(replace(best, made=made, model=None)), measured(best))
+    alone = measured(best)
+    return Mixture(labels, measured(replace(best, made=made, model=None)), alone) if NEAR in alone else None
