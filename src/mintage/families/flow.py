@@ -138,7 +138,7 @@ class Velocity(nn.Module):
             pairs = torch.tanh(rows[:, 1:] + rows[:, :-1].roll(1, -1))  # order of neighbours
             count = there.sum(1).clamp(min=1)
             words = self.words(torch.cat([rows.sum(1) / count, pairs.sum(1) / count], 1))
-            found = found + words * there.amax(1)
+            found = found + words * there.amax(1) + rows.sum(1) / count.sqrt()  # words that never met add up
         return found
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond, noise: Noise | None = None) -> Tensor:
