@@ -134,7 +134,12 @@ def blanks(args: argparse.Namespace, share: float = 0.2, rows: int = 2_000, time
     made = generate(run, times * rows, given={"": str(runs / "holes.csv")}, out=runs / "filled")
     head, filled = read(made.paths[0])
     filled = [[row[head.index(name)] for name in judge.head] for row in filled]
-    kept = all(filled[k][c] == truth[k % rows][c] for k in range(len(filled)) for c in range(len(head)) if not hidden[k % rows, c] and not absent[k % rows, c])
+    kept = all(
+        filled[k][c] == truth[k % rows][c]
+        for k in range(len(filled))
+        for c in range(len(head))
+        if not hidden[k % rows, c] and not absent[k % rows, c]
+    )
     print(f"{len(filled):,} rows filled in {made.seconds:.1f} s; cells that stood there kept as they are: {kept}")
     for c, name in enumerate(judge.head):
         at = np.flatnonzero(hidden[:, c] & ~absent[:, c])

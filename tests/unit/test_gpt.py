@@ -112,7 +112,7 @@ def test_guidance_goes_beyond_what_the_condition_says(model):
 
     with Noise("guided").seeded():
         made = gpt.Model(TARGET, {"class": Spec("tokens", vocab=2)}, gpt.Config(width=32, layers=1, heads=1, pairs=8)).eval()
-        torch.nn.init.normal_(made.class_embed.weight)
+        torch.nn.init.normal_(made.given.classes.weight)
         torch.nn.init.normal_(made.net.head, std=0.2)
 
     def drawn(guidance):
@@ -139,3 +139,19 @@ def test_ids_that_spell_one_character_share_its_place(model):
         assert not np.allclose(model.net(torch.tensor([ids]))[0, 3:].numpy(), plain[3:], atol=1e-2)
     finally:
         model.net.spelling = range(0)
+
+
+def test_words_of_a_caption_lean_towards_tokens_whatever_was_read():
+    cond = {"caption": Spec("tokens", (4,), ("token",), (), 9)}
+    with Noise("leaning").seeded():
+        made = gpt.Model(TARGET, cond, gpt.Config(width=32, layers=1, heads=1, pairs=8)).eval()
+        torch.nn.init.normal_(made.net.head, std=0.2)
+    with torch.no_grad():
+        made.leaning.pieces.weight[7, 20] = 50.0
+    asked = {"caption": torch.tensor([[5, 7, 0, 0], [5, 6, 0, 0]])}
+    *_, x = made.sample(asked, Noise.rows_of([1, 2]), {"length": 12, "guidance": 1.0, "forbid": (EOS,)})
+    assert (x[0, -12:] == 20).all()
+    assert (x[1, -12:] != 20).any()
+    text = torch.randint(6, 30, (2, 9), generator=torch.Generator().manual_seed(0))
+    nats = made.network_log_prob(text, asked)
+    assert torch.allclose(nats, made.logits(text[:, :-1], asked).log_softmax(-1).gather(2, text[:, 1:, None])[..., 0], atol=1e-5)

@@ -99,6 +99,19 @@ class Guided:
         return guided
 
 
+class Leaning:
+    """A reader of one stream to which some tokens are likelier throughout, whatever it read."""
+
+    def __init__(self, reader: Reader, lean: Array) -> None:
+        """`lean` [1, V] is added to all logits."""
+        self.reader, self.lean = reader, lean
+
+    def read(self, ids: Sequence[int], last: int = 1) -> Array:
+        """Read tokens; logits of what follows each of the `last` ones. [last, V]"""
+        found: Array = self.reader.read(ids, last) + self.lean
+        return found
+
+
 def narrow(logits: Array, knobs: Sharpness) -> Array:
     """Logits [V] after temperature, top-k and nucleus; what is cut is -inf."""
     logits = logits * np.float32(1 / max(knobs.temperature, 1e-4))

@@ -1,7 +1,8 @@
 """A model that writes from left to right around any causal network: conditions, loss, likelihood, counts, sampling.
 
-What gpt and rnn share. Class and caption are added to every position's embedding; where nothing conditions the text, counts
-are mixed into the network's answer (``nn.counts``). It does not know what kind of network it is.
+What gpt and rnn share. Class and caption are added to every position's embedding, and make tokens likelier or less likely by
+themselves: a word that decides a rare token, such as a tempo, is learned so ten times sooner. Where nothing conditions the
+text, counts are mixed into the network's answer (``nn.counts``). It does not know what kind of network it is.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from torch import Tensor
 
 from mintage.core.spec import Batch, Cond, Phase, Spec, Specs
 from mintage.nn import decode
-from mintage.nn.conditioned import Conditioned, Network
+from mintage.nn.conditioned import Conditioned, Network, Told
 from mintage.nn.counts import Counts
-from mintage.nn.decode import Guided, Reader
+from mintage.nn.decode import Guided, Leaning, Reader
 from mintage.nn.noise import Noise
 
 NUCLEUS = 0.9  # by class or caption: what guidance blows up in the tail is cut
@@ -46,6 +47,7 @@ class Writer(Conditioned):
         """`dropout` silences that share of channels in training; `counts` are mixed in where nothing conditions the text."""
         super().__init__(cond, net, dropout)
         self.target, self.context = target, target.shape[0]
+        self.leaning = Told(cond, target.vocab, 0.0)
         self.counts = Counts() if counts and not ({"class", "caption"} & set(cond)) else None
 
     def settle(self, batches: Iterable[Batch]) -> None:
@@ -74,17 +76,23 @@ class Writer(Conditioned):
         """Which of the tokens after the first count. [B, T - 1]"""
         return torch.arange(1, x.shape[1], device=x.device) < length.to(x.device)[:, None]
 
+    def logits(self, ids: Tensor, cond: Cond, noise: Noise | None = None) -> Tensor:
+        """What follows each of the ids [B, T] under a condition; `noise` only in training. [B, T, V]"""
+        drops = self.drops(len(ids), noise) if noise is not None else None
+        logits, lean = self.net(ids, self.given(cond, len(ids), noise), drops=drops), self.leaning(cond, len(ids), noise)
+        return logits if lean is None else logits + lean
+
     def loss(self, batch: Batch, phase: Phase, progress: float, noise: Noise) -> dict[str, Tensor]:
         """Mean nats a token of each example, by the network alone."""
         x = batch.x
-        logits = self.net(x[:, :-1], self.given(batch.cond, len(x), noise), drops=self.drops(len(x), noise))
+        logits = self.logits(x[:, :-1], batch.cond, noise)
         nats = F.cross_entropy(logits.flatten(0, 1), x[:, 1:].flatten(), reduction="none").view(len(x), -1)
         real = self._real(x, batch.length)
         return {"nats": (nats * real).sum(1) / real.sum(1).clamp(min=1)}
 
     def network_log_prob(self, x: Tensor, cond: Cond) -> Tensor:
         """The same as `token_log_prob`, by the network alone."""
-        logits = self.net(x[:, :-1], self.given(cond, len(x)))
+        logits = self.logits(x[:, :-1], cond)
         return -F.cross_entropy(logits.flatten(0, 1), x[:, 1:].flatten(), reduction="none").view(len(x), -1)
 
     def token_log_prob(self, x: Tensor, cond: Cond) -> Tensor:
@@ -100,12 +108,16 @@ class Writer(Conditioned):
         """Ids as they grow [B, t], the prompt first; the last is final, PAD after the end."""
         asked = bool({"class", "caption"} & set(cond))
         own = Knobs.of({"top_p": NUCLEUS, **knobs} if asked else knobs, self.context)
-        given, nothing = self.given(cond, noise.rows), self.given({}, 1)
+        told, free = ((self.given(of, rows), self.leaning(of, rows)) for of, rows in ((cond, noise.rows), ({}, 1)))
+
+        def under(given: Tensor | None, lean: Tensor | None, row: int) -> Reader:
+            own_reader = self.reader(None if given is None else given[row], own.cache)
+            return own_reader if lean is None else Leaning(own_reader, lean[row].detach().cpu().numpy())
 
         def reader(row: int) -> Reader:
-            alone = self.reader(None if given is None else given[row], own.cache)
+            alone = under(*told, row)
             if own.guidance != 1 and asked:
-                alone = Guided(alone, self.reader(None if nothing is None else nothing[0], own.cache), own.guidance)
+                alone = Guided(alone, under(*free, 0), own.guidance)
             return alone if self.counts is None else self.counts.mixed(alone)
 
         yield from decode.decode(reader, noise.fork("tokens"), own, cond.get("prompt"))
