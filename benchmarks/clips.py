@@ -167,6 +167,8 @@ def main() -> None:
     parser.add_argument("--runs", default="bench-runs")
     parser.add_argument("-o", action="append", default=[], dest="options")
     args = parser.parse_args()
+    if args.case == "actions" and not args.data:
+        parser.error("name the folder of the data")
     args.runs = Path(args.runs)
     data = args.data or {"moving": moving, "shapes": shapes}[args.case](args.runs / args.case)
     args.name = "-".join([args.case, args.family or "flow", f"{args.minutes:g}", args.size, *args.options]).replace("--", "-")

@@ -80,7 +80,7 @@ def passages(source: Path, folder: Path) -> Path:
     draw = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for path in sorted(source.rglob("*.mid")):
+    for path in {path.stem: path for path in sorted(source.rglob("*.mid"))}.values():
         try:
             tune = midi.read(path.read_bytes())
         except BadItem:

@@ -172,6 +172,8 @@ def main() -> None:
     parser.add_argument("--runs", default="bench-runs")
     parser.add_argument("-o", action="append", default=[], dest="options")
     args = parser.parse_args()
+    if args.case != "effects" and not args.data:
+        parser.error("name the folder of the data")
     print(json.dumps({"digits": digits, "pairs": pairs, "effects": effects}[args.case](args), indent=1))
 
 

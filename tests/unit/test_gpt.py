@@ -112,7 +112,7 @@ def test_guidance_goes_beyond_what_the_condition_says(model):
 
     with Noise("guided").seeded():
         made = gpt.Model(TARGET, {"class": Spec("tokens", vocab=2)}, gpt.Config(width=32, layers=1, heads=1, pairs=8)).eval()
-        torch.nn.init.normal_(made.given.classes.weight)
+        torch.nn.init.normal_(made.given.class_embed.weight)
         torch.nn.init.normal_(made.net.head, std=0.2)
 
     def drawn(guidance):
@@ -147,7 +147,7 @@ def test_words_of_a_caption_lean_towards_tokens_whatever_was_read():
         made = gpt.Model(TARGET, cond, gpt.Config(width=32, layers=1, heads=1, pairs=8)).eval()
         torch.nn.init.normal_(made.net.head, std=0.2)
     with torch.no_grad():
-        made.leaning.pieces.weight[7, 20] = 50.0
+        made.leaning.caption_embed.weight[7, 20] = 50.0
     asked = {"caption": torch.tensor([[5, 7, 0, 0], [5, 6, 0, 0]])}
     *_, x = made.sample(asked, Noise.rows_of([1, 2]), {"length": 12, "guidance": 1.0, "forbid": (EOS,)})
     assert (x[0, -12:] == 20).all()

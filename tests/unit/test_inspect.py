@@ -240,9 +240,9 @@ def test_captions_from_texts_and_metadata(tmp_path):
     found = inspect(str(tmp_path))
     assert {item.given["caption"] for item in found.items} == {f"caption {k}" for k in range(6)}
     assert inspect(str(tmp_path), {"class": "group"}).classes == ("a", "b")
-    rows = [{**row, "tags": ["caption", f"blue {k}", "sky"]} for k, row in enumerate(rows)]
+    rows = [{**row, "tags": ["caption", f"blue {k}", "Sky", "sky", f"caption {k}"], "labels": ["x"]} for k, row in enumerate(rows)]
     (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    assert {item.given["caption"] for item in inspect(str(tmp_path)).items} == {f"caption {k}, blue {k}, sky" for k in range(6)}
+    assert {item.given["caption"] for item in inspect(str(tmp_path)).items} == {f"caption {k}, blue {k}, Sky" for k in range(6)}
     assert inspect(str(tmp_path), {"caption": "text"}).items[0].given["caption"] == "caption 0"
     with pytest.raises(UsageError, match="grupp"):
         inspect(str(tmp_path), {"class": "grupp"})

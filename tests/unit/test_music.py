@@ -321,7 +321,7 @@ def test_a_folder_of_tunes_becomes_a_generator(tmp_path, runs):
     own = midi.read(grown.paths[0].read_bytes())
     begun = notes(midi.read(first.read_bytes()))
     begun = begun[begun[:, 0] < 144]
-    assert np.array_equal(notes(own)[: len(begun), :3], begun[:, :3])
+    assert np.array_equal(notes(own)[: len(begun), [0, 2]], begun[:, [0, 2]])  # what follows may strike a held pitch again
     for prompt in ("nowhere.mid", f"{first}#x", f"{first}#90-99"):
         with pytest.raises(UsageError):
             generate(str(run), n=1, prompt=prompt)
@@ -474,7 +474,7 @@ def test_another_harmony_keeps_the_melody(tmp_path, runs):
     assert not np.array_equal(made[made[:, VOICE] == 1, PITCH], own[own[:, VOICE] == 1, PITCH])
 
 
-@pytest.mark.parametrize("wanted", [1.5, 7, 20, 61])
+@pytest.mark.parametrize("wanted", [4, 7, 20, 61])
 def test_a_tune_lasts_as_long_as_a_scene_and_ends_with_a_phrase(wanted):
     for count in (1, 6, 9):
         made = Pace.read({"tempo": "96", "seconds": str(wanted)})(tune(3, count=count))
@@ -482,6 +482,17 @@ def test_a_tune_lasts_as_long_as_a_scene_and_ends_with_a_phrase(wanted):
         assert 96 / 2.1 < bars(made)[0, TEMPO] < 96 * 2.1
         assert len(bars(made)) < 4 or len(bars(made)) % count % 4 == 0
         assert np.array_equal(midi.read(midi.write(made)), made)
+
+
+def test_a_scene_does_not_end_in_silence():
+    own = tune(2, count=12)
+    quiet = own[(own[:, PITCH] == BAR) | (own[:, 0] < 2 * 96) | (own[:, 0] >= 8 * 96)]  # bars 3 to 8 are silent
+    for wanted in (8, 16, 20, 33):
+        made = Pace.read({"tempo": "120", "seconds": str(wanted)})(quiet)
+        assert seconds(made) == pytest.approx(wanted, rel=0.02)
+        assert 60 <= bars(made)[0, TEMPO] <= 240
+    many = Pace(seconds=600)(np.concatenate([own, own[own[:, PITCH] != BAR]]))
+    assert len(notes(many)) <= midi.NOTES
 
 
 def test_tempo_as_asked_keeps_changes_in_proportion():

@@ -106,6 +106,10 @@ def test_the_mixture_finds_the_groups_and_what_is_in_them():
     drawn = mixture.sample(torch.tensor([0, 1] * 200), Noise.rows_of(range(400)))
     assert ((drawn[:, 0] > 2) == (torch.arange(400) % 2 == 1)).all()
     assert 120 < int((drawn[:, 1] > 0).sum()) < 280
+    lost = torch.where(torch.arange(1000) % 50 == 0, 2, group[:1000])  # rows without a class
+    other = Mixture(2, 3)
+    other.settle(z[:1000], lost, z[1000:], group[1000:], Noise("fit"))
+    assert abs(float(-other.log_prob(z[1000:], group[1000:]).mean() - true)) < 0.2
     alone = mixture.sample(torch.tensor([2]), Noise.rows_of([5]))  # of any group
     assert alone.shape == (1, 3)
 

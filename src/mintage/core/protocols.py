@@ -21,12 +21,12 @@ class Codec(Protocol):
     """A modality: files ↔ tensors. Its constructor takes no argument; ``state`` is what ``fit`` learned.
 
     Its class may name ``family`` (its default; flow if it does not), ``pipeline`` (the hub's word for it), ``unit`` (of its
-    sizes, a property), ``options`` (keys of ``-o`` that ``configure(options)`` takes), those of them that only say how files
-    are written (``outputs``), flags that it hears of too (``flags``: ``size``), and say that files come with captions beside
-    them (``captioned``), that their names begin with their class where that repeats (``named``), that pieces of one file
-    belong to one split (``grouped``; they overlap where ``at`` differs by less than its ``window``), that a few long contents
-    are split in order (``ordered``), or that ids are coarser than what they stand for, so that ``decode`` also takes
-    ``noise``, a row for each thing (``rough``). Further abilities that the verbs look for:
+    sizes, a property), ``options`` (keys of ``-o`` that ``configure(options)`` takes), those that say how what is made
+    becomes files (``outputs``, asked with it), flags that it hears of too (``flags``: ``size``), and say that files come with
+    captions beside them (``captioned``), that their names begin with their class where that repeats (``named``), that pieces
+    of one file belong to one split (``grouped``; they overlap where ``at`` differs by less than its ``window``), that a few
+    long contents are split in order (``ordered``), or that ids are coarser than what they stand for, so that ``decode`` also
+    takes ``noise``, a row for each thing (``rough``). Further abilities that the verbs look for:
 
     - ``claims(path) -> bool``, static: which files it takes, where others read the same suffix.
     - ``gather(paths) -> list[Path]``, static: where it is named by hand, folders in place of the files that are one item.

@@ -135,7 +135,7 @@ class Model(nn.Module):
 
     codes: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "grid": {"spatial": "0"},  # a short flat code: on MNIST 4 numbers a cell left a flow far behind (Fréchet 40 for 3)
-        "tokens": {"spatial": "4", "quantise": "4,4,4,4"},  # 1,000 levels were too many for gpt to learn from 1,437 digits
+        "tokens": {"spatial": "0", "quantise": "4,4,4,4"},  # likewise (12 for 3); and 1,000 levels were too many for digits
     }
     scaffold = ("critic",)
     looks = 16_000  # training examples whose codes the density is fitted on
@@ -283,7 +283,7 @@ class Model(nn.Module):
             if isinstance(self.net, Grids):
                 self._count(batch, noise)
             kept.append(self._coded(batch, noise))
-        mean, z, group = (torch.cat(parts)[: 2 * self.looks] for parts in zip(*kept, strict=True))  # a text has many sentences
+        mean, z, group = (torch.cat(parts) for parts in zip(*kept, strict=True))
         others = [self._coded(batch, noise) for batch in held]
         _, out, out_group = (torch.cat(parts) for parts in zip(*others, strict=True))
         chooses = torch.arange(len(z)) % TENTH == TENTH - 1

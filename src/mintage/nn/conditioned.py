@@ -33,9 +33,9 @@ class Told(nn.Module):
     def __init__(self, cond: Specs, width: int, spread: float) -> None:
         """Rows of `width` numbers that begin with the deviation `spread`."""
         super().__init__()
-        self.classes = nn.Embedding(cond["class"].vocab + 1, width) if "class" in cond else None  # the last stands for none
-        self.pieces = nn.Embedding(cond["caption"].vocab, width) if "caption" in cond else None
-        for table in (self.classes, self.pieces):
+        self.class_embed = nn.Embedding(cond["class"].vocab + 1, width) if "class" in cond else None  # the last stands for none
+        self.caption_embed = nn.Embedding(cond["caption"].vocab, width) if "caption" in cond else None
+        for table in (self.class_embed, self.caption_embed):
             if table is not None:
                 nn.init.normal_(table.weight, std=spread) if spread else nn.init.zeros_(table.weight)
                 mark(table, lr=5.0)
@@ -43,18 +43,18 @@ class Told(nn.Module):
     def forward(self, cond: Cond, rows: int, noise: Noise | None = None) -> Tensor | None:
         """[B, 1, W]; with `noise` a tenth of the rows are told nothing."""
         found = []
-        if self.classes is not None:
-            null = self.classes.num_embeddings - 1
+        if self.class_embed is not None:
+            null = self.class_embed.num_embeddings - 1
             ids = cond["class"] if "class" in cond else torch.full((rows,), null)
             if noise is not None:
                 ids = ids.masked_fill(noise.fork("class").mask((rows,), NULLED), null)
-            found.append(self.classes(ids))
-        if self.pieces is not None and "caption" in cond:
+            found.append(self.class_embed(ids))
+        if self.caption_embed is not None and "caption" in cond:
             ids = cond["caption"]  # [B, L]; a bag of pieces
             real = (ids != PAD).float()
             if noise is not None:
                 real = real * (~noise.fork("caption").mask((rows, 1), NULLED)).float()
-            found.append((self.pieces(ids) * real[..., None]).sum(1) / real.sum(1, keepdim=True).clamp(min=1).sqrt())
+            found.append((self.caption_embed(ids) * real[..., None]).sum(1) / real.sum(1, keepdim=True).clamp(min=1).sqrt())
         return sum(found[1:], found[0])[:, None] if found else None
 
 

@@ -37,13 +37,15 @@ class _Fitted:
     def joint(self, z: Tensor, group: Tensor, own: Tensor | None = None) -> Tensor:
         """Log density p(z, component | group) of rows z [N, K], group [N]. [N, M]
 
-        Where components serve one group each (``own`` [M], -1 for all), the rows of the others are not looked at.
+        Where components serve one group each (``own`` [M], -1 for all), the rows of the others are not looked at; rows of
+        a group that none serves belong to all.
         """
         dim = z.shape[1]
         found = torch.full((len(z), len(self.mean)), -math.inf)
         inverse = torch.linalg.solve_triangular(self.scale, torch.eye(dim).expand_as(self.scale), upper=False)
         served = own.tolist() if own is not None else [-1] * len(self.mean)
-        rows = {g: (group == g).nonzero()[:, 0] if g >= 0 else slice(None) for g in set(served)}
+        lone = ~torch.isin(group, torch.tensor(served))
+        rows = {g: ((group == g) | lone).nonzero()[:, 0] if g >= 0 else slice(None) for g in set(served)}
         parts = {g: z[at] for g, at in rows.items()}
         for m, (mean, whiten, g) in enumerate(zip(self.mean, inverse, served, strict=True)):
             found[rows[g], m] = -0.5 * ((parts[g] - mean) @ whiten.T).square().sum(1) + whiten.diagonal().log().sum()
@@ -82,7 +84,7 @@ def _begun(z: Tensor, group: Tensor, own: Tensor, noise: Noise) -> Tensor:
         centres[at] = z[rows[torch.arange(len(at)) % len(rows)]]
     for _ in range(3):  # Lloyd
         far = torch.cdist(z, centres)
-        far = far.masked_fill((own[None] >= 0) & (own[None] != group[:, None]), math.inf)
+        far = far.masked_fill((own[None] >= 0) & (own[None] != group[:, None]) & torch.isin(group, own)[:, None], math.inf)
         nearest = far.argmin(1)
         belongs = torch.nn.functional.one_hot(nearest, len(own)).float()
         mass = belongs.sum(0)[:, None]

@@ -1,8 +1,8 @@
 """How fast and how long a tune is played: at a tempo, or until a film ends.
 
 A tune that has to last so many seconds is repeated, ended after a phrase of four bars, and then played a little faster or
-slower. Tempos are whole beats a minute, so the length is met to within half a percent. It does not know where a melody
-comes to rest: a phrase is four bars from the tune's beginning.
+slower. Whole bars count, not when the last note fades; tempos are whole beats a minute, so the length is met to about one
+percent. It does not know where a melody comes to rest: a phrase is four bars from the tune's beginning.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from mintage.core.errors import UsageError
 from mintage.core.words import say
-from mintage.nn.tune import LENGTH, QUARTER, START, TEMPO, Tune, bars, excerpt, is_bar, seconds
+from mintage.nn.midi import NOTES
+from mintage.nn.tune import LENGTH, QUARTER, START, TEMPO, Tune, bars, excerpt, is_bar, notes, seconds
 
 PHRASE = 4  # bars
 TEMPOS = (20, 300)  # beats a minute that may be asked for
-LASTS = (1, 1200)  # seconds likewise
+LASTS = (4, 600)  # seconds likewise
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,26 @@ def _ends(tune: Tune) -> NDArray[np.float64]:
     return found
 
 
+def _sounding(tune: Tune) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """In which bars notes sound, and how many begin in each. [B], [B]"""
+    own, ends = notes(tune), np.cumsum(bars(tune)[:, LENGTH])
+    first = np.searchsorted(ends, own[:, START], "right").clip(max=len(ends) - 1)
+    last = np.searchsorted(ends, own[:, START] + own[:, LENGTH]).clip(max=len(ends) - 1)
+    change = np.bincount(first, minlength=len(ends) + 1) - np.bincount(last + 1, minlength=len(ends) + 1)
+    return change.cumsum()[:-1] > 0, np.bincount(first, minlength=len(ends))
+
+
 def _lasting(tune: Tune, wanted: float) -> Tune:
     """Repeated and ended where a phrase does, as near to the wanted length as it comes; the rest is tempo."""
     once, ends = len(bars(tune)), _ends(tune)
     rounds = max(1, math.ceil(wanted / ends[-1])) + 1
     stops = np.arange(1, rounds * once + 1)
     stops = stops[(stops % once % PHRASE == 0) | (stops < PHRASE)]  # the end of the tune ends a phrase too
+    sounds, begin = _sounding(tune)
+    count = np.tile(begin, rounds).cumsum()
+    stops = stops[sounds[(stops - 1) % once] & (count[stops - 1] <= NOTES)]  # silent bars at the end would fall away
+    if not len(stops):
+        return tune
     lasts = (stops - 1) // once * ends[-1] + ends[(stops - 1) % once]
     stop = int(stops[np.abs(np.log(lasts / wanted)).argmin()])
     span = int(bars(tune)[:, LENGTH].sum())

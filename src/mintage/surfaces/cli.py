@@ -217,6 +217,10 @@ def list_(json_: Json = False, verbose: Verbose = False) -> None:
 
     for name in registry.names("families"):
         lines.append(f"-o ({name})\n" + "\n".join(f"  {key:<14} {text}" for key, text in valid_keys(name).items()))
+    for name in registry.names("modalities"):
+        codec = registry.get("modalities", name)
+        keys = dict.fromkeys((*getattr(codec, "options", ()), *getattr(codec, "outputs", ())))
+        lines += [f"-o ({name})\n  " + " ".join(keys)] if keys else []
     shared = attribute_help(Stages)
     lines.append(f"-o ({say('two stages, such as vae+flow')})\n" + "\n".join(f"  {key:<14} {text}" for key, text in shared.items()))
     _out(False, table, lines)

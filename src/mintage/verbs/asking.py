@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -31,7 +31,8 @@ BLANKS = "_＿□"  # each stands for one token that is not known, to a model th
 class Request:
     """What a person asks of one model: sampler settings, and conditions with their words, a row each, repeated in turn.
 
-    ``whole`` says that each row is to be made once, and ``notes`` what of it the model cannot hear.
+    ``whole`` says that each row is to be made once, ``notes`` what of it the model cannot hear, and ``files`` how what is made
+    becomes files (the codec's ``outputs``).
     """
 
     knobs: dict[str, Any]
@@ -39,6 +40,12 @@ class Request:
     words: Sequence[Mapping[str, str]]
     whole: bool = False
     notes: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What was set, for the story of a sample."""
+        return {**self.knobs, **self.files}
 
 
 def request(loaded: Loaded, given: Mapping[str, str], options: Sequence[str]) -> Request:
@@ -48,14 +55,14 @@ def request(loaded: Loaded, given: Mapping[str, str], options: Sequence[str]) ->
         UsageError: A setting, condition, class, column or cell that the model does not know.
         RefusedError: Columns are given to a model that cannot hear them.
     """
-    knobs, target = read_knobs(loaded, options), loaded.recipe.target
+    (knobs, files), target = read_knobs(loaded, options), loaded.recipe.target
     if not given or not hasattr(loaded.codec, "known"):
-        return Request(knobs, conditions(loaded, given, 1), [dict(given)])
+        return Request(knobs, conditions(loaded, given, 1), [dict(given)], files=files)
     if target.kind == "grid" and "mask" not in loaded.recipe.cond:
         raise RefusedError(say("{family} makes whole rows; train --family masked to give columns.", family=loaded.recipe.family))
     found = loaded.codec.known(given, target)
     knobs = {**knobs, "forbid": found.forbid} if found.forbid else knobs
-    return Request(knobs, found.cond, found.words, found.whole, found.notes)
+    return Request(knobs, found.cond, found.words, found.whole, found.notes, files)
 
 
 def conditions(loaded: Loaded, given: Mapping[str, str], n: int) -> dict[str, Tensor]:
@@ -155,10 +162,10 @@ def asked_words(loaded: Loaded, given: Sequence[Mapping[str, str]], seeds: Seque
     return rows
 
 
-def read_knobs(loaded: Loaded, pairs: Sequence[str]) -> dict[str, Any]:
+def read_knobs(loaded: Loaded, pairs: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """``-o`` pairs checked against the family's sampler settings (its ``Knobs``); ``stop`` is text, as often as wanted.
 
-    Those that say how files are written (the codec's ``outputs``) go to the codec.
+    Those that say how what is made becomes files (the codec's ``outputs``) go to the codec, and are handed back beside them.
     """
     own = getattr(loaded.codec, "outputs", ())
     if files := dict(pair.split("=", 1) for pair in pairs if "=" in pair and pair.split("=", 1)[0] in own):
@@ -168,8 +175,8 @@ def read_knobs(loaded: Loaded, pairs: Sequence[str]) -> dict[str, Any]:
     family = sys.modules[registry.get("families", loaded.recipe.family).__module__]
     kinds = [family.Knobs] if hasattr(family, "Knobs") else []
     if not stops or not any("stop" in kind.__dataclass_fields__ for kind in kinds):
-        return parse(pairs, kinds)
+        return parse(pairs, kinds), files
     knobs = parse([pair for pair in pairs if not pair.startswith("stop=")], kinds)
     whole = loaded.recipe.target.at(token=0)
     texts = [stop.replace("\\n", "\n") for stop in stops if stop]
-    return {**knobs, "stop": tuple(tuple(loaded.codec.encode([text], whole)[0, 1:-1].tolist()) for text in texts)}
+    return {**knobs, "stop": tuple(tuple(loaded.codec.encode([text], whole)[0, 1:-1].tolist()) for text in texts)}, files

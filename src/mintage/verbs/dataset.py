@@ -115,12 +115,12 @@ class Dataset:
         """
         part = self.parts["train"]
         if self.target.kind == "tokens" and not self.target.slots:
-            every = -(-(len(part.offsets) - 1) // most) if most else 1
+            every = max(1, -(-(len(part.offsets) - 1) // most)) if most else 1
             for i, ids in islice(enumerate(self.documents("train")), 0, None, every):
                 x = torch.from_numpy(ids.astype(np.int64))[None]
                 yield Batch(x, _at(part.given, torch.tensor([i])), part.weight[i : i + 1], torch.tensor([x.shape[1]]))
             return
-        every = -(-len(part) // most) if most else 1
+        every = max(1, -(-len(part) // most)) if most else 1
         for start in range(0, len(part), size * every):
             rows = torch.arange(start, min(start + size * every, len(part)), every)
             if self.target.kind == "grid":

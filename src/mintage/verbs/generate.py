@@ -252,9 +252,9 @@ def generate(
         )
         seconds += time.perf_counter() - begin
         made = as_samples(member, x, seeds, asked_words(member, words, seeds))
-        samples += [replace(sample, model=_story(member, knobs)) for sample in made] if k else made
+        samples += [replace(sample, model=_story(member, own_request.told)) for sample in made] if k else made
     samples.sort(key=lambda sample: sample.seed)
-    paths, held = send_out(loaded, samples, "file", out or loaded.run.outputs, ready[0].knobs, members[1:])
+    paths, held = send_out(loaded, samples, "file", out or loaded.run.outputs, ready[0].told, members[1:])
     for sentence in held:
         on(Event("warning", "generate", sentence))
     named = {sample.name: sample for sample in samples}  # what was held back has no file, a sheet no seed

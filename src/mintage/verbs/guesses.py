@@ -100,25 +100,27 @@ def sidecars(source: Source, files: Sequence[Path], options: Mapping[str, str]) 
 
 def _with_keywords(text: str, row: Mapping[str, str]) -> str:
     """A caption and those keywords beside it that it does not say."""
-    said = set(re.findall(r"\w+", text.casefold()))
-    words = [word.strip() for key in KEYWORDS for word in row.get(key, "").split(",")]
-    return ", ".join([text, *(word for word in dict.fromkeys(words) if word and word.casefold() not in said)]) if text else ""
+    for key in KEYWORDS if text else ():
+        for word in filter(None, map(str.strip, row.get(key, "").split(","))):
+            if not re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE):
+                text += f", {word}"
+    return text
 
 
 def records(path: Path) -> list[dict[str, str]]:
-    """Rows of a JSON-lines, CSV or TSV file, lists of texts joined by commas; fields that are neither are left out."""
+    """Rows of a JSON-lines, CSV or TSV file; lists of keywords become one text, other fields that are none are left out."""
     text = read_text(path.read_bytes())
     if path.suffix.lower() == ".jsonl":
         rows = [json.loads(line) for line in text.split("\n") if line.strip()]
-        return [{k: said for k, v in row.items() if (said := _text(v)) is not None} for row in rows if isinstance(row, dict)]
+        return [{k: said for k, v in row.items() if (said := _text(k, v)) is not None} for row in rows if isinstance(row, dict)]
     delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
     table = csv.DictReader(io.StringIO(text), delimiter=delimiter)
     return [{k: v for k, v in row.items() if k and isinstance(v, str)} for row in table]
 
 
-def _text(value: object) -> str | None:
-    """A text, or a list of texts as one; else nothing."""
-    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+def _text(key: str, value: object) -> str | None:
+    """A text, or a list of keywords as one; else nothing."""
+    if key in KEYWORDS and isinstance(value, list) and value and all(isinstance(part, str) for part in value):
         return ", ".join(value)
     return value if isinstance(value, str) else None
 
