@@ -25,7 +25,7 @@ from mintage.core.errors import BadItem, UsageError
 from mintage.core.spec import Item, Media, Spec, Specs
 from mintage.core.words import say
 from mintage.nn import footage
-from mintage.nn.clips import filmstrip, fingerprint, lasting
+from mintage.nn.clips import LOOPS, filmstrip, fingerprint, lasting, looped
 from mintage.nn.given import Given
 from mintage.nn.noise import Noise
 from mintage.nn.pictures import contact_sheet, fit, rectangle
@@ -33,7 +33,7 @@ from mintage.nn.pictures import contact_sheet, fit, rectangle
 SIDE = 128  # short side of the canonical form
 LENGTH, SHORT = 16, 8  # frames of a window; of clips that mostly have fewer
 OVERLAPS = ((4, 4), (16, 2))  # files of up to so many windows: how many windows begin within one
-FORMATS = {"mp4": "video/mp4", "webp": "image/webp"}
+FORMATS = {"mp4": "video/mp4", "webp": "image/webp", "gif": "image/gif"}
 STILLS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 SHARED = (".gif", ".webp")  # pictures have these too
 SIZES, MOST = (16, 32, 48, 64, 96), (32, 64)  # side for under half an hour, and more
@@ -51,19 +51,19 @@ class Codec:
     captioned = True
     grouped = True
     options = ("fps", "format")
-    outputs = ("format",)
+    outputs = ("format", "loop")
     flags = ("size",)
 
     def __init__(self) -> None:
         self.channels = 3
         self.given = Given()
-        self.fps, self.format, self.window = 0.0, "mp4", LENGTH
+        self.fps, self.format, self.loop, self.window = 0.0, "mp4", "", LENGTH
         self.rate = footage.PACE
         self.notes: dict[Path, str] = {}  # what had to be done to a file, for the summary
         self._waiting: dict[tuple[Path, int], np.ndarray] = {}  # listed by ``items`` and not yet read
 
     def configure(self, options: Mapping[str, str]) -> None:
-        """``fps``, ``format`` and the number of frames in ``size``.
+        """``fps``, ``format``, how a made clip becomes a ``loop``, and the number of frames in ``size``.
 
         Raises:
             UsageError: A value that is none of its kind.
@@ -75,7 +75,10 @@ class Codec:
             self.fps = float(fps)
         self.format = options.get("format", self.format)
         if self.format not in FORMATS:
-            raise UsageError(say("-o format={name}: choose {names}.", name=self.format, names=" or ".join(FORMATS)))
+            raise UsageError(say("-o format={name}: choose {names}.", name=self.format, names=", ".join(FORMATS)))
+        self.loop = options.get("loop", "")
+        if self.loop not in ("", *LOOPS):
+            raise UsageError(say("-o loop={name}: choose {names}.", name=self.loop, names=", ".join(LOOPS)))
         if size := options.get("size", ""):
             self.window = _asked(size)[0] or self.window
 
@@ -194,14 +197,14 @@ class Codec:
         if x.dtype != torch.uint8:
             x = ((x.float().clamp(-1, 1) + 1) * 127.5).round().byte()
         clips = x.movedim(1, 4).contiguous().cpu().numpy()
-        return [Media(clip, FORMATS[self.format], f".{self.format}") for clip in clips]
+        return [Media(looped(clip, self.loop), FORMATS[self.format], f".{self.format}") for clip in clips]
 
     def write(self, media: Sequence[Media], out: Path, names: Sequence[str]) -> list[Path]:
-        """One MP4 (H.264) or animated WebP (without loss) a clip."""
+        """One MP4 (H.264), animated WebP (without loss) or GIF a clip."""
         out.mkdir(parents=True, exist_ok=True)
         paths = [out / f"{name}{thing.suffix}" for thing, name in zip(media, names, strict=True)]
         for thing, path in zip(media, paths, strict=True):
-            (footage.write_mp4 if path.suffix == ".mp4" else footage.write_webp)(thing.content, self.rate, path)
+            footage.write(thing.content, self.rate, path)
         return paths
 
     def sheet(self, media: Sequence[Media]) -> Media:

@@ -18,6 +18,7 @@ WIDTH = 16  # bytes of a fingerprint
 MOMENTS, SIDE = 8, 32
 LOOSE, LEVELS = 0.35, 1.5  # of the contrast; grey levels below which a difference is none
 SHOWN = 8  # frames in a strip
+LOOPS = ("turn", "fade")
 
 
 def lasting(clip: np.ndarray, length: int) -> np.ndarray:
@@ -25,6 +26,21 @@ def lasting(clip: np.ndarray, length: int) -> np.ndarray:
     span = max(1, 2 * len(clip) - 2)
     at = np.arange(length) % span
     return clip[np.minimum(at, span - at) if len(clip) > 1 else at * 0]
+
+
+def looped(clip: np.ndarray, how: str) -> np.ndarray:
+    """A clip [T, ...] whose last frame runs into its first; any other word leaves it as it is.
+
+    ``turn`` plays it forth and back, ``fade`` melts its end into its beginning, which costs a quarter of the frames.
+    """
+    if how == "turn":
+        return np.concatenate([clip, clip[-2:0:-1]])
+    if how != "fade" or len(clip) < 4:
+        return clip
+    over = len(clip) // 4
+    weight = ((np.arange(over) + 1) / (over + 1)).reshape(-1, *[1] * (clip.ndim - 1))  # of the beginning
+    melted = weight * clip[:over] + (1 - weight) * clip[len(clip) - over :]
+    return np.concatenate([melted.round().astype(clip.dtype), clip[over : len(clip) - over]])
 
 
 def filmstrip(clip: np.ndarray, most: int = SHOWN, gap: int = 1) -> np.ndarray:

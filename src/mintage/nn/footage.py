@@ -305,18 +305,36 @@ def write_webp(frames: np.ndarray, rate: float, file: Any, exact: bool = True) -
     first.save(file, "WEBP", save_all=True, append_images=rest, duration=round(1000 / rate), loop=0, minimize_size=False, **how)
 
 
+def write_gif(frames: np.ndarray, rate: float, path: Path) -> None:
+    """GIF that runs for ever: 256 colours for the whole clip, times in hundredths of a second. [T, H, W, C]"""
+    colours = np.broadcast_to(frames, (*frames.shape[:3], 3))
+    palette = Image.fromarray(colours.reshape(-1, *colours.shape[2:])).quantize(256, Image.Quantize.MEDIANCUT)
+    first, *rest = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in colours]
+    wait = max(20, 10 * round(100 / rate))  # browsers slow down what is faster
+    first.save(path, "GIF", save_all=True, append_images=rest, duration=wait, loop=0, optimize=False)
+
+
+WRITERS: dict[str, Callable[[np.ndarray, float, Path], None]] = {".mp4": write_mp4, ".webp": write_webp, ".gif": write_gif}
+LOSSY = (".mp4", ".gif")  # of our files: those whose frames are not what was made, to the bit
+
+
+def write(frames: np.ndarray, rate: float, path: Path) -> None:
+    """A clip in the format that the file's name says. [T, H, W, C]"""
+    WRITERS[path.suffix](frames, rate, path)
+
+
 def shown(path: Path, count: int = 0) -> np.ndarray:
     """All frames of a file of our own, as they are; of ``count``, also those that the encoder joined. [T, H, W, 3] uint8"""
     with open(path, "rb") as file:
         head = file.read(12)
-    if head[:4] != b"RIFF":
+    if head[:4] not in (b"RIFF", b"GIF8"):
         return _film(path, 0, OWN).frames
     return _parted(path, count) if count > 0 else _animation(path, 0, OWN).frames
 
 
-def _parted(path: Path, count: int) -> np.ndarray:
-    """Frames of a WebP, each as often as its time says: equal neighbours are stored as one. [T, H, W, 3] uint8"""
-    with warnings.catch_warnings(), Image.open(path, formats=("WEBP",)) as picture:
+def _stored(path: Path) -> tuple[np.ndarray, list[float]]:
+    """Frames of a WebP or GIF as they are stored [T, H, W, 3] uint8, and how long each stands."""
+    with warnings.catch_warnings(), Image.open(path, formats=("WEBP", "GIF")) as picture:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         _refuse_size(*picture.size)
         stored, waits = list[np.ndarray](), list[float]()
@@ -324,7 +342,13 @@ def _parted(path: Path, count: int) -> np.ndarray:
             picture.seek(k)
             stored.append(_reduced(picture, 0))
             waits.append(float(picture.info.get("duration", 0)))
-    frames, tick = np.stack(stored), sum(waits) / count
+    return np.stack(stored), waits
+
+
+def _parted(path: Path, count: int) -> np.ndarray:
+    """Frames of a WebP or GIF, each as often as its time says: equal neighbours are stored as one. [T, H, W, 3] uint8"""
+    frames, waits = _stored(path)
+    tick = sum(waits) / count
     if count * frames[0].size > REPEATED:
         return frames
     if len(frames) == 1:  # a still clip, of which the encoder makes a picture
@@ -333,10 +357,13 @@ def _parted(path: Path, count: int) -> np.ndarray:
 
 
 def digest(path: Path) -> str:
-    """Hash of what an MP4 file shows: the brightness of all frames, which every decoder gives alike (H.264 is exact)."""
+    """Hash of what a lossy file of ours shows: of MP4 the brightness, which all decoders give alike (H.264 is exact)."""
     import av  # heavy, and needed for clips alone
 
     found = hashlib.sha256()
+    if path.suffix.lower() == ".gif":
+        frames, waits = _stored(path)
+        return hashlib.sha256(frames.tobytes() + repr(waits).encode()).hexdigest()
     with av.open(str(path), options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}) as container:
         for frame in container.decode(video=0):
             plane = frame.planes[0]

@@ -64,7 +64,7 @@ class Gate(Base):
         made = described(sample, run)
         if path.suffix in TABLES:  # one file holds all rows, and is the content
             made |= {"sheet": False, "content": content_hash(path.read_bytes())}
-        if "content" in made and path.suffix == ".mp4":
+        if "content" in made and path.suffix in footage.LOSSY:
             made["shown"] = footage.digest(path)
         if sample is not None and path.suffix in recordings.LOSSY:
             made["shown"] = recordings.digest(path)

@@ -92,7 +92,7 @@ def _opened(path: Path, made: dict[str, Any]) -> tuple[Any, bool | None]:
     if suffix in recordings.SUFFIXES:
         return _sound(recordings.samples_of(path)[0], made)
     frames = made.get("frames", 0)
-    if suffix == ".mp4" or (suffix == ".webp" and (frames or footage.several(path))):
+    if suffix in footage.LOSSY or (suffix == ".webp" and (frames or footage.several(path))):
         return _clip(footage.shown(path, frames if isinstance(frames, int) else 0), made)
     if suffix in (".png", ".jpg", ".jpeg", ".webp"):
         return _picture(np.array(Image.open(path)), made)
