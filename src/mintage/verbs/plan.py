@@ -37,7 +37,7 @@ from mintage.verbs.medium import default_family
 
 REHEARSAL_SECONDS = 1.0
 MIN_STEPS = 10  # of any part of a training
-RIVAL = 3  # minutes from which gan came nearer than flow to small pictures
+RIVAL = 3  # minutes from which gan came as near as flow to small pictures
 OVERHEAD = 0.04  # share of the budget that previews and checkpoints take
 
 
@@ -349,12 +349,12 @@ def describe(plan: Plan) -> str:
 def tip(recipe: Recipe) -> str:
     """Which other family came nearer on such data (``docs/compare.md``), for who chose none; mostly empty.
 
-    Where flow is taught to jump in one step, gan, which always does, came nearer to digits and MNIST from three minutes on.
+    Where flow is taught to jump in one step, gan, which always does, came as near or nearer from three minutes on.
     """
     jumps = recipe.family == "flow" and recipe.modality == "image" and recipe.config.get("distil")
     if not jumps or recipe.task != "generate" or recipe.minutes < RIVAL:
         return ""
-    return say("Pictures as small as these came nearer to real ones with --family gan; mintage compare tells it of yours.")
+    return say("On pictures this small --family gan came as near or nearer, at less time each; mintage compare tells it of yours.")
 
 
 def valid_keys(family: str) -> dict[str, str]:
