@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from judge_clips import Judge, decoded, fit, windows
+from judge_clips import Judge, Net, decoded, fit, windows
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -127,12 +127,16 @@ def way(clips: np.ndarray) -> list[str]:
 def actions_judge(folder: Path, frames: int, step: int, kept: Path) -> Judge:
     """The nets for these files, taught once."""
     if kept.exists():
-        return torch.load(kept, weights_only=False)
+        weights, names, real = torch.load(kept)
+        nets = {person: Net(len(names)) for person in weights}
+        for person, net in nets.items():
+            net.load_state_dict(weights[person])
+        return Judge({person: net.eval() for person, net in nets.items()}, names, real)
     files = sorted(folder.glob("*/*.mp4"))
     clips = [windows(decoded(path), frames, step, 8) for path in files]
     judge = fit(clips, [path.parent.name for path in files], [path.name.split("_")[0] for path in files])
     kept.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(judge, kept)
+    torch.save(({person: net.state_dict() for person, net in judge.nets.items()}, judge.names, judge.real), kept)
     return judge
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from effects import KINDS, write
-from judge_sounds import Judge, Waves, at_rate, fit, heard, read, share
+from judge_sounds import Judge, Net, Waves, at_rate, fit, heard, read, share
 
 from mintage.nn.waves import as_floats, as_integers, resampled
 from mintage.verbs.generate import draw
@@ -51,7 +51,7 @@ def parts(path: Path) -> tuple[str, str, int]:
 def judges(folder: Path, kept: Path) -> dict[str, tuple[Judge, float]]:
     """Each judge with its own share of right readings on real held-out clips."""
     if kept.exists():
-        return torch.load(kept, weights_only=False)
+        return {name: (judge_of(*own), real) for name, (*own, real) in torch.load(kept).items()}
     files = sorted(folder.glob("*.wav"))
     seen, held = ([f for f in files if (parts(f)[2] >= 5) == which] for which in (True, False))
     waves, others = [read(f) for f in seen], [read(f) for f in held]
@@ -60,8 +60,15 @@ def judges(folder: Path, kept: Path) -> dict[str, tuple[Judge, float]]:
         judge = fit(waves, [parts(f)[k] for f in seen])
         found[name] = judge, share(judge.read(others), [parts(f)[k] for f in held])
     kept.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(found, kept)
+    torch.save({name: (judge.net.state_dict(), judge.names, real) for name, (judge, real) in found.items()}, kept)
     return found
+
+
+def judge_of(weights: dict[str, torch.Tensor], names: tuple[str, ...]) -> Judge:
+    """A judge that was kept."""
+    net = Net(len(names))
+    net.load_state_dict(weights)
+    return Judge(net.to(memory_format=torch.channels_last).eval(), names)
 
 
 def trained(args: argparse.Namespace, data: Path) -> Loaded:

@@ -8,6 +8,9 @@ import wave
 import numpy as np
 from PIL import Image
 
+from mintage.modalities.table import Codec
+from mintage.nn.tune import barred, joined
+
 N = 16
 
 
@@ -106,3 +109,35 @@ def terrain(folder):
         np.savetxt(
             folder / f"h{k:02d}.asc", rows, "%.1f", header="ncols 16\nnrows 16\nxllcorner 0\nyllcorner 0\ncellsize 1", comments=""
         )
+
+
+def tune(seed=0, numerator=4, denominator=4, count=6, low=60):
+    """A melody of a scale in eighths and quarters over a held chord a bar."""
+    rng = np.random.default_rng(seed)
+    length = numerator * 96 // denominator
+    rows = []
+    for bar in range(count):
+        at = bar * length
+        rows += [(at, length, low - 24 + step, 80, 1, 0) for step in (0, 4, 7)]
+        place = 0
+        while place < length:
+            long = min(int(rng.choice([12, 24])), length - place)
+            rows.append((at + place, long, low + int(rng.choice((0, 2, 4, 5, 7, 9, 11, 12))), 90, 0, 0))
+            place += long
+    return joined(barred([(0, numerator, denominator)], [(0, 100)], count * length), np.array(rows, np.int32))
+
+
+def read(path, options=None):
+    """A table's codec, fitted to it, and its rows."""
+    codec = Codec()
+    codec.configure(options or {})
+    contents = [codec.read(item) for item in codec.items(path)]
+    codec.fit(contents)
+    return codec, contents
+
+
+def tone(hertz=440.0, seconds=0.4, rate=8000, level=0.3):
+    """A sound with harmonics that swells and dies away."""
+    t = np.arange(round(seconds * rate)) / rate
+    wave = sum(np.sin(2 * np.pi * hertz * k * t) / k for k in (1, 2, 3) if hertz * k < rate / 2)
+    return (level * wave * np.sin(np.pi * t / seconds)).astype(np.float32)

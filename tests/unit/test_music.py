@@ -6,6 +6,7 @@ import wave
 import numpy as np
 import pytest
 import torch
+from specimens import tune
 
 from mintage import trust
 from mintage.core.errors import BadItem, UsageError
@@ -17,12 +18,10 @@ from mintage.nn import events, midi, roll, steps, synth
 from mintage.nn.copies import Verbatim
 from mintage.nn.events import METRES, PITCHES, Layout
 from mintage.nn.noise import Noise
-from mintage.nn.pace import Pace
 from mintage.nn.tune import (
     BAR,
     DRUMS,
     PITCH,
-    TEMPO,
     VOICE,
     barred,
     bars,
@@ -40,24 +39,7 @@ from mintage.verbs.inspect import inspect
 from mintage.verbs.plan import Wish
 from mintage.verbs.train import train
 
-SCALE = (0, 2, 4, 5, 7, 9, 11, 12)
 CARD = {"recipe": {"data": "tunes", "family": "gpt", "task": "generate"}, "mintage": "0.1", "model_hash": "abc"}
-
-
-def tune(seed=0, numerator=4, denominator=4, count=6, low=60):
-    """A melody of a scale in eighths and quarters over a held chord a bar."""
-    rng = np.random.default_rng(seed)
-    length = numerator * 96 // denominator
-    rows = []
-    for bar in range(count):
-        at = bar * length
-        rows += [(at, length, low - 24 + step, 80, 1, 0) for step in (0, 4, 7)]
-        place = 0
-        while place < length:
-            long = min(int(rng.choice([12, 24])), length - place)
-            rows.append((at + place, long, low + int(rng.choice(SCALE)), 90, 0, 0))
-            place += long
-    return joined(barred([(0, numerator, denominator)], [(0, 100)], count * length), np.array(rows, np.int32))
 
 
 def folder(path, n=40):
@@ -472,39 +454,3 @@ def test_another_harmony_keeps_the_melody(tmp_path, runs):
     assert np.array_equal(made[made[:, VOICE] == 0, :3], own[own[:, VOICE] == 0, :3])
     assert (made[:, VOICE] == 1).any()
     assert not np.array_equal(made[made[:, VOICE] == 1, PITCH], own[own[:, VOICE] == 1, PITCH])
-
-
-@pytest.mark.parametrize("wanted", [4, 7, 20, 61])
-def test_a_tune_lasts_as_long_as_a_scene_and_ends_with_a_phrase(wanted):
-    for count in (1, 6, 9):
-        made = Pace.read({"tempo": "96", "seconds": str(wanted)})(tune(3, count=count))
-        assert seconds(made) == pytest.approx(wanted, rel=0.01)
-        assert 96 / 2.1 < bars(made)[0, TEMPO] < 96 * 2.1
-        assert len(bars(made)) < 4 or len(bars(made)) % count % 4 == 0
-        assert np.array_equal(midi.read(midi.write(made)), made)
-
-
-def test_a_scene_does_not_end_in_silence():
-    own = tune(2, count=12)
-    quiet = own[(own[:, PITCH] == BAR) | (own[:, 0] < 2 * 96) | (own[:, 0] >= 8 * 96)]  # bars 3 to 8 are silent
-    for wanted in (8, 16, 20, 33):
-        made = Pace.read({"tempo": "120", "seconds": str(wanted)})(quiet)
-        assert seconds(made) == pytest.approx(wanted, rel=0.02)
-        assert 60 <= bars(made)[0, TEMPO] <= 240
-    many = Pace(seconds=600)(np.concatenate([own, own[own[:, PITCH] != BAR]]))
-    assert len(notes(many)) <= midi.NOTES
-
-
-def test_tempo_as_asked_keeps_changes_in_proportion():
-    own = tune(1)
-    own[own[:, PITCH] == BAR, TEMPO] = [60, 60, 60, 120, 120, 120]
-    made = bars(Pace(tempo=160)(own))[:, TEMPO].tolist()
-    assert made == [120, 120, 120, 240, 240, 240]  # 12 + 6 seconds of 24 quarters were 80 a minute
-    assert Pace()(own) is own
-    assert len(Pace(90, 10)(own[:0])) == 0
-
-
-@pytest.mark.parametrize("wrong", ["tempo=0", "tempo=fast", "seconds=nan", "seconds=-3", "seconds=1e9", "tempo="])
-def test_a_pace_that_no_tune_has_is_refused(wrong):
-    with pytest.raises(UsageError, match="give a number from"):
-        fitted().configure(dict([wrong.split("=")]))

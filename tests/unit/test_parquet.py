@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from specimens import read
 
 from mintage.core.errors import BadItem, UsageError
 from mintage.modalities.table import Codec, compact
@@ -37,14 +38,6 @@ TYPES = {
 }
 
 
-def read(path, options=None):
-    codec = Codec()
-    codec.configure(options or {})
-    contents = [codec.read(item) for item in codec.items(path)]
-    codec.fit(contents)
-    return codec, contents
-
-
 def there_and_back(folder, column, options=None):
     """A column written, read, learned, drawn again and written."""
     table = pa.table({"a": DRAW.normal(size=len(column)), "own": column})
@@ -70,20 +63,9 @@ def test_common_types_come_back(tmp_path, name):
 
 
 def test_moments_stay_in_their_range(tmp_path):
-    table, made = there_and_back(tmp_path, TYPES["zoned"])
-    assert (
-        min(table["own"].to_pylist())
-        <= min(made["own"].to_pylist())
-        <= max(made["own"].to_pylist())
-        <= max(table["own"].to_pylist())
-    )
-    table, made = there_and_back(tmp_path, TYPES["time64"])
-    assert (
-        min(table["own"].to_pylist())
-        <= min(made["own"].to_pylist())
-        <= max(made["own"].to_pylist())
-        <= max(table["own"].to_pylist())
-    )
+    for kind in ("zoned", "time64"):
+        table, made = (side["own"].to_pylist() for side in there_and_back(tmp_path, TYPES[kind]))
+        assert min(table) <= min(made) <= max(made) <= max(table)
 
 
 def test_rare_numbers_taken_for_categories_become_missing(tmp_path):

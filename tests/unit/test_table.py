@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 from pyarrow import parquet
+from specimens import read
 
 from mintage.core.errors import BadItem, UsageError
 from mintage.core.spec import Batch, Spec
@@ -58,14 +59,6 @@ def write(path, rows, delimiter=","):
         out.writeheader()
         out.writerows(rows)
     return path
-
-
-def read(path, options=None):
-    codec = Codec()
-    codec.configure(options or {})
-    contents = [codec.read(item) for item in codec.items(path)]
-    codec.fit(contents)
-    return codec, contents
 
 
 def back(path):

@@ -158,7 +158,7 @@ class Model(nn.Module):
         self.critic = Patches(target.shape, 32) if config.adversarial else None
         critic = (Phase("critic", ("critic",), start=CRITIC, optim="adamw", lr=0.05),) if config.adversarial else ()
         self.phases = (Phase("code", ("net",), optim="adamw" if dense else "muon"), *critic)
-        self.register_load_state_dict_post_hook(without_scaffold)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(without_scaffold)  # type: ignore[no-untyped-call]  # torch does not type it
         if target.kind == "tokens":
             self.chunk = ROWS
 

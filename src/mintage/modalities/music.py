@@ -228,7 +228,8 @@ class Codec:
         """The tune with its voices numbered as ours; an instrument that was never heard plays with the nearest one."""
         found = tune.copy()
         for voice, key in _tracks(tune).items():
-            near = min(range(len(self.voices)), key=lambda k, key=key: _unlike(self.voices[k], key))  # type: ignore[misc]
+            apart = [_unlike(own, key) for own in self.voices]
+            near = apart.index(min(apart))
             rows = (tune[:, VOICE] == voice) & (tune[:, PITCH] >= 0)
             found[rows, VOICE], found[rows, PROGRAM] = near, self.voices[near][0]
         return found

@@ -15,6 +15,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -145,7 +146,7 @@ def _animation(path: Path, side: int, fps: float) -> Clip:
             if time.monotonic() - begin > PATIENCE and len(shots) < 2:
                 raise BadItem(say("it takes too long to decode"))
             frame = _reduced(picture, side)
-            shots.append((now, lambda frame=frame: frame))  # type: ignore[misc]
+            shots.append((now, partial(np.asarray, frame)))
             now += (float(picture.info.get("duration", 0)) or 100.0) / 1000  # as browsers do
             try:
                 picture.seek(len(shots))
@@ -208,7 +209,7 @@ def _decoded(container: Any, stream: Any, side: int, most: int, count: _Count) -
             first = now if first is None else first
             count.seen, count.rotten = count.seen + 1, count.rotten + bool(frame.is_corrupt)
             count.until = max(count.until, now - first)
-            yield now - first, lambda frame=frame: _pixels(frame, side)  # type: ignore[misc]
+            yield now - first, partial(_pixels, frame, side)
             if count.seen >= most:
                 return
 

@@ -7,6 +7,7 @@ text, counts are mixed into the network's answer (``nn.counts``). It does not kn
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,7 @@ class Knobs(decode.Knobs):
     guidance: float = 2.0
 
 
-class Writer(Conditioned):
+class Writer(Conditioned, ABC):
     """p(next id | ids so far, class, caption)."""
 
     chunk = 1  # rows decoded at once: reading the weights is the cost, and one stream alone is the quickest to a person
@@ -67,9 +68,9 @@ class Writer(Conditioned):
                 counted.append(self.counts.model.token_log_prob(batch.x)[real])
         self.counts.tune(torch.cat(own), torch.cat(counted))
 
+    @abstractmethod
     def reader(self, given: Tensor | None, cached: bool) -> Reader:
         """What reads one text as it grows, under a condition [1, W]; without `cached` all is computed again at every token."""
-        raise NotImplementedError
 
     @staticmethod
     def _real(x: Tensor, length: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ def program(
 @app.command(help=say("The whole loop once: inspect, sketch, train, generate, evaluate, verdict. mintage DATA is the same."))
 def make(
     data: Data, minutes: Minutes = 5.0, family: Family = "", size: Size = "", seed: Seed = 0, name: Name = "",
-    from_: From = "", o: Options = [], dry_run: DryRun = False, runs: Runs = "", json_: Json = False, quiet: Quiet = False,  # noqa: B006
+    from_: From = "", o: Options = [], dry_run: DryRun = False, runs: Runs = "", json_: Json = False, quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Run the loop."""
@@ -101,7 +101,7 @@ def make(
 
 
 @app.command(help=say("What is there, what is broken or doubled and why, and what it could become."))
-def inspect(data: Data, o: Options = [], json_: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:  # noqa: B006
+def inspect(data: Data, o: Options = [], json_: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
     """Look at data."""
     from mintage.core.config import parse, to_json
     from mintage.verbs.guesses import listed
@@ -120,7 +120,7 @@ def inspect(data: Data, o: Options = [], json_: Json = False, quiet: Quiet = Fal
 def train(
     data: Data, family: Family = "", task: Annotated[str, typer.Option(help=say("What it learns to undo."))] = "generate",
     minutes: Minutes = 5.0, size: Size = "", seed: Seed = 0, name: Name = "", from_: From = "", codec: Codec = "",
-    o: Options = [], dry_run: DryRun = False,  # noqa: B006
+    o: Options = [], dry_run: DryRun = False,
     profile: Annotated[bool, typer.Option("--profile", help=say("Write a Chrome trace of a few steps."))] = False,
     runs: Runs = "", json_: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
@@ -142,10 +142,10 @@ def train(
 def generate(
     model: ModelName, n: Annotated[int | None, typer.Option("-n", help=say("How many; 16 if not said."))] = None, seed: Seed = 0,
     prompt: Annotated[str, typer.Option(help=say("Beginning of a text, or a caption."))] = "",
-    given: Annotated[list[str], typer.Option(help=say("A condition, such as class=3."), metavar="NAME=VALUE")] = [],  # noqa: B006
+    given: Annotated[list[str], typer.Option(help=say("A condition, such as class=3."), metavar="NAME=VALUE")] = [],
     out: Annotated[Path | None, typer.Option(help=say("Folder for the files."))] = None,
-    with_: With = [],  # noqa: B006
-    o: Options = [], runs: Runs = "", json_: Json = False, quiet: Quiet = False, verbose: Verbose = False,  # noqa: B006
+    with_: With = [],
+    o: Options = [], runs: Runs = "", json_: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Make samples."""
     from mintage.core.config import to_json
@@ -177,7 +177,7 @@ def evaluate(
 def compare(
     data: Data, families: Annotated[str, typer.Option(help=say("Which, joined by commas; all that fit if empty."))] = "",
     minutes: Annotated[float, typer.Option(help=say("Minutes of training for each family."))] = 5.0,
-    size: Size = "", seed: Seed = 0, name: Name = "", o: Options = [], runs: Runs = "",  # noqa: B006
+    size: Size = "", seed: Seed = 0, name: Name = "", o: Options = [], runs: Runs = "",
     json_: Json = False, quiet: Quiet = False, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Compare families."""
