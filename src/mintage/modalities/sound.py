@@ -98,10 +98,8 @@ class Codec:
             seconds = sound.frames / sound.samplerate
             if seconds <= max(LONG, self.piece):
                 return (Item("", path),)
-            tail = min(
-                sound.frames, round(TAIL * sound.samplerate)
-            )  # a count that lies is found out before thousands of pieces are
-            end = recordings.stretch(sound, sound.frames - tail, tail)
+            tail = min(sound.frames, round(TAIL * sound.samplerate))
+            end = recordings.stretch(sound, sound.frames - tail, tail)  # finds out a count that lies before thousands of pieces do
             sign = morse.begins(as_integers(end), sound.samplerate)
             seconds -= (tail - sign) / sound.samplerate if sign >= 0 else 0.0
         if seconds <= max(LONG, self.piece) + NEAR * (sign >= 0):
