@@ -30,8 +30,8 @@ from mintage.verbs.load import Loaded, build_codec, build_task, chunk_of
 SEEDS, FEW = 16, 3  # on a page; of texts and tunes, which take longer to make
 LENGTH = 300  # tokens of those
 FEWEST = 30  # held-out items that dials need
-JUDGED = 192  # samples behind the dials
-SHARE = 0.04  # of the time at most
+JUDGED, LEAST = 192, 48  # samples behind the dials: so many, or as few where they are slow to make
+SHARE = 0.04  # of the time, as far as that leaves the least samples and a preview every eighth of the training
 MEASURED = 512  # samples behind a kernel distance that chooses
 ROWS = 512  # holdout rows behind a score
 WINDOWS = 48  # holdout windows behind a score
@@ -88,7 +88,8 @@ class Previewer:
         path = self._page(loaded, f"step_{step:06d}")
         data: dict[str, Any] = {"path": str(path), "step": step}
         if self._dials is not None:
-            reading = self._dials(draw(loaded, JUDGED, seed=1_000_000))
+            each, room = (time.perf_counter() - begin) / SEEDS, SHARE * max(8.0, self._budget / 8)
+            reading = self._dials(draw(loaded, min(JUDGED, max(LEAST, int(room / each))), seed=1_000_000))
             data |= {"real": round(reading.real, 3), "varied": round(reading.varied, 3), "own": round(reading.own, 3)}
         self.tell("preview", "", **data)
         cost = time.perf_counter() - begin
