@@ -24,7 +24,6 @@ from mintage.core.machine import WATTS_PER_CORE, Machine, measure
 from mintage.core.protocols import Codec, Fits
 from mintage.core.spec import Phase, Recipe, Spec
 from mintage.core.words import say
-from mintage.nn.condition import thinned
 from mintage.nn.noise import Noise
 from mintage.nn.staged import modelled
 from mintage.nn.trainer import Clock, Trainer, Training
@@ -37,7 +36,6 @@ from mintage.verbs.medium import default_family
 
 REHEARSAL_SECONDS = 1.0
 MIN_STEPS = 10  # of any part of a training
-RIVAL = 3  # minutes from which gan came as near as flow to small pictures
 OVERHEAD = 0.04  # share of the budget that previews and checkpoints take
 
 
@@ -171,7 +169,7 @@ def training_batch(recipe: Recipe, dataset: Dataset, task: Any, step: int, noise
     batch = dataset.batch(step, recipe.batch, recipe.seed, noise.fork("data"))
     if recipe.training.get("augment") == "yes":
         batch = replace(batch, x=build_codec(recipe).augment(batch.x, recipe.target, noise.fork("augment")))
-    cond = thinned(task.corrupt(batch.x, batch.cond, noise.fork("task")), noise.fork("caption"))
+    cond = task.corrupt(batch.x, batch.cond, noise.fork("task"))
     if recipe.device == "cpu":
         return replace(batch, cond=cond)
     moved = {name: value.to(recipe.device) for name, value in cond.items()}
@@ -344,17 +342,6 @@ def describe(plan: Plan) -> str:
         steps=recipe.steps, minutes=round(recipe.minutes, 2), device=recipe.device.upper(),
         memory=round(plan.memory / 1e9, 1), energy=round(plan.watt_hours, 2),
     )  # fmt: skip
-
-
-def tip(recipe: Recipe) -> str:
-    """Which other family came nearer on such data (``docs/compare.md``), for who chose none; mostly empty.
-
-    Where flow is taught to jump in one step, gan, which always does, came as near or nearer from three minutes on.
-    """
-    jumps = recipe.family == "flow" and recipe.modality == "image" and recipe.config.get("distil")
-    if not jumps or recipe.task != "generate" or recipe.minutes < RIVAL:
-        return ""
-    return say("On pictures this small --family gan came as near or nearer, at less time each; mintage compare tells it of yours.")
 
 
 def valid_keys(family: str) -> dict[str, str]:

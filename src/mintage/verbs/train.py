@@ -159,7 +159,7 @@ def train(
             {"recipe": to_json(solved.recipe), "step_seconds": dict(solved.step_seconds)},
         )
     )
-    for note in (*solved.notes, *filter(None, ["" if wish.family else plan.tip(solved.recipe)])):
+    for note in solved.notes:
         on(Event("done", "plan", note))
     if dry_run:
         return solved
