@@ -1,7 +1,8 @@
 """Flow matching for grids (rows of numbers, pictures, clips and whatever is laid out as one), ending in a one-step sampler.
 
 First phase: a U-Net learns the velocity from noise to data (Lipman et al., 2210.02747; Liu et al., 2209.03003) under
-class and caption dropout, so that it can be guided (Ho & Salimans, 2207.12598). Second phase: a copy of its average is
+class and caption dropout, so that it can be guided (Ho & Salimans, 2207.12598); a caption reaches it as one vector, as single
+words to look at, and as a first guess (``nn.guess``). Second phase: a copy of its average is
 taught, on pairs of noise and guided samples that the first net makes as it goes, to jump in one evaluation (Luhman &
 Luhman, 2101.02388); large grids, and those drawn by caption, are walked to instead. Data that lie on the rails -1 and 1
 (ink, silence) are met there exactly: a young net's samples are stretched a little by the share of such values, all are
@@ -12,7 +13,7 @@ else. It does not know files, media, schedules or precision.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any
@@ -27,7 +28,8 @@ from mintage.core.errors import UsageError
 from mintage.core.spec import PAD, Batch, Cond, Phase, Spec, Specs
 from mintage.core.words import say
 from mintage.nn.axes import KINDS, patch_of, side_of
-from mintage.nn.condition import without
+from mintage.nn.condition import thinned, without
+from mintage.nn.guess import Guess
 from mintage.nn.noise import Noise
 from mintage.nn.unet import UNet
 
@@ -114,15 +116,18 @@ class Velocity(nn.Module):
         channels, *size = target.shape
         self.channels, self.source = channels, cond["source"].shape[0] if "source" in cond else 0
         self.masks = 1 if size else channels  # of a row each number is known or not
-        inputs = 2 * channels + self.masks + self.source
+        self.guess = channels if "caption" in cond else 0
+        inputs = 2 * channels + self.masks + self.source + self.guess
         shape = config.widths, config.depths, config.attention, config.patch
-        self.net = UNet(inputs, channels, size, *shape, EMBEDDING, config.dropout)
+        told = 3 * EMBEDDING if "caption" in cond else 0
+        self.net = UNet(inputs, channels, size, *shape, EMBEDDING, config.dropout, told)
         self.straight = None if size else nn.Linear(EMBEDDING, channels)  # a norm over a row would lose how far it lies
         self.register_buffer("frequencies", torch.logspace(0, 2.3, FREQUENCIES), persistent=False)
         self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING))
         self.null = cond["class"].vocab if "class" in cond else 0
         self.class_embedding = nn.Embedding(self.null + 1, EMBEDDING) if "class" in cond else None
         self.words_embedding = nn.Embedding(cond["caption"].vocab, EMBEDDING) if "caption" in cond else None
+        self.position = nn.Parameter(torch.zeros(cond["caption"].shape[0], EMBEDDING)) if "caption" in cond else None
         self.words = nn.Sequential(nn.Linear(2 * EMBEDDING, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING))
 
     def _embed(self, t: Tensor, cond: Cond) -> Tensor:
@@ -142,13 +147,22 @@ class Velocity(nn.Module):
             found = found + words * there.amax(1) + rows.sum(1) / count.sqrt()  # words that never met add up
         return found
 
+    def _words(self, cond: Cond) -> tuple[Tensor, Tensor] | None:
+        """Each word of the caption between its neighbours [B, L, 3 E], and whether it is there [B, L]."""
+        if self.words_embedding is None or self.position is None or "caption" not in cond:
+            return None
+        there = cond["caption"] != PAD
+        rows = (self.words_embedding(cond["caption"]) + self.position) * there[..., None]
+        return torch.cat([rows, rows.roll(1, 1), rows.roll(-1, 1)], 2), there
+
     def forward(self, x: Tensor, t: Tensor, cond: Cond, noise: Noise | None = None) -> Tensor:
         """[B, C, ...] → the same; ``noise`` only in training."""
         b, _, *size = x.shape
-        shapes = {"known": self.channels, "mask": self.masks, "source": self.source}
+        shapes = {"known": self.channels, "mask": self.masks, "source": self.source, "guess": self.guess}
         more = [cond[name] if name in cond else x.new_zeros(b, n, *size) for name, n in shapes.items() if n]
-        embedding = self._embed(t, cond)
-        result: Tensor = self.net(torch.cat([x, *more], 1), embedding, noise)
+        said = cond if noise is None else thinned(cond, noise.fork("thin"))
+        embedding = self._embed(t, said)
+        result: Tensor = self.net(torch.cat([x, *more], 1), embedding, noise, self._words(said))
         return result if self.straight is None else result + self.straight(F.silu(embedding)) * x
 
 
@@ -227,6 +241,7 @@ class Model(nn.Module):
                 say("-o widths and -o depths: one number above 0 for each level, and no more levels than the size can be halved.")
             )
         self.target, self.config = target, config
+        self.guess = Guess(target.shape) if "caption" in cond else None
         self.net = Velocity(target, cond, config)
         self.student = Velocity(target, cond, config) if config.distil else None
         self.pool = Pool(max(64, min(config.pool, POOL_BYTES // torch.Size(target.shape).numel())))
@@ -290,6 +305,17 @@ class Model(nn.Module):
         batch = 128 if pixels <= 32 * 32 else 16 if clip else 64
         return config, {"batch": batch, "lr": 0.02, "ema": 0.03, "decay": 0.5}
 
+    def settle(self, batches: Iterable[Batch]) -> None:
+        """Fit the first guess from captions, where there are any."""
+        if self.guess is not None:
+            self.guess.settle(batches)
+
+    def _told(self, cond: Cond) -> Cond:
+        """The condition, with a first guess from its caption."""
+        if self.guess is None or "caption" not in cond:
+            return cond
+        return {**cond, "guess": self.guess(cond["caption"])}
+
     def enter(self, phase: Phase, ema: Mapping[str, Tensor]) -> None:
         """The jump starts from the averaged flow, which is also its teacher."""
         if phase.name != "jump" or self.student is None:
@@ -311,7 +337,7 @@ class Model(nn.Module):
         t = torch.sigmoid(noise.normal((rows,)) - 0.4).to(x.device)
         drop = noise.mask((rows,), DROP).to(x.device)
         at = t.view(-1, *[1] * (x.ndim - 1))
-        v = self.net((1 - at) * z + at * x, t, without(batch.cond, self.net.null, drop), noise)
+        v = self.net((1 - at) * z + at * x, t, self._told(without(batch.cond, self.net.null, drop)), noise)
         return {"velocity": (v - (x - z)).square().flatten(1).mean(1)}
 
     def _jump(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
@@ -328,7 +354,7 @@ class Model(nn.Module):
         x, z = pair.pop("x"), self.pool.noise(pair.pop("keys"), shape).to(batch.x.device)
         pair["known"] = x * pair["mask"]
         assert self.student is not None  # there is no such phase without it
-        y = z + self.student(z, torch.zeros(rows, device=x.device), pair, noise)
+        y = z + self.student(z, torch.zeros(rows, device=x.device), self._told(pair), noise)
         beyond = (x <= -1) & (y < -1) | (x >= 1) & (y > 1)
         return {"jump": F.smooth_l1_loss(torch.where(beyond, x, y), x, beta=HUBER, reduction="none").flatten(1).mean(1)}
 
@@ -339,9 +365,9 @@ class Model(nn.Module):
     def _velocity(self, x: Tensor, t: float, cond: Cond, guidance: float) -> tuple[Tensor, Tensor]:
         """The guided velocity whose end lies inside the data's range, and that end."""
         time = torch.full((len(x),), t, device=x.device)
-        v = self.net(x, time, cond)
+        v = self.net(x, time, self._told(cond))
         if guidance != 1 and ("class" in cond or "caption" in cond):
-            v = v + (guidance - 1) * (v - self.net(x, time, without(cond, self.net.null)))
+            v = v + (guidance - 1) * (v - self.net(x, time, self._told(without(cond, self.net.null))))
         end = (x + (1 - t) * v).clamp(-1, 1)
         return (end - x) / (1 - t), end
 
@@ -360,7 +386,7 @@ class Model(nn.Module):
         z = noise.normal((noise.rows, *self.target.shape)).to(self.rails.device)
         steps = int(knobs.get("steps", 0)) or (1 if self.distilled else WALK)
         if steps == 1 and self.distilled and self.student is not None:
-            yield self._snap(z + self.student(z, torch.zeros(len(z), device=z.device), cond))
+            yield self._snap(z + self.student(z, torch.zeros(len(z), device=z.device), self._told(cond)))
             return
         for x in self._walk(z, cond, steps, float(knobs.get("guidance", 0)) or self.config.guidance):
             yield self._snap(x)

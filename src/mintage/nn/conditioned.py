@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mintage.core.spec import PAD, Cond, Specs
+from mintage.nn.condition import thinned
 from mintage.nn.noise import Noise
 from mintage.nn.optim import mark
 
@@ -50,7 +51,8 @@ class Told(nn.Module):
                 ids = ids.masked_fill(noise.fork("class").mask((rows,), NULLED), null)
             found.append(self.class_embed(ids))
         if self.caption_embed is not None and "caption" in cond:
-            ids = cond["caption"]  # [B, L]; a bag of pieces
+            heard = cond if noise is None else thinned(cond, noise.fork("thin"))
+            ids = heard["caption"]  # [B, L]; a bag of pieces
             real = (ids != PAD).float()
             if noise is not None:
                 real = real * (~noise.fork("caption").mask((rows, 1), NULLED)).float()

@@ -55,6 +55,31 @@ class Attention(nn.Module):
         return out.view(b, *size, c).movedim(-1, 1)
 
 
+class CrossAttention(nn.Module):
+    """Every position looks at the words of a caption, or at nothing."""
+
+    def __init__(self, width: int, told: int) -> None:
+        """``told`` numbers a word; the output starts at zero."""
+        super().__init__()
+        self.heads = max(1, width // HEAD)
+        self.query, self.inner = nn.Linear(width, width, bias=False), nn.Linear(told, 2 * width, bias=False)
+        self.outer = nn.Linear(width, width)
+        self.sharp = nn.Parameter(torch.full((self.heads, 1, 1), 8.0))
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
+
+    def forward(self, x: Tensor, words: Tensor, there: Tensor) -> Tensor:
+        """Positions [B, C, ...] and words [B, L, W], of which those that are ``there`` [B, L] are seen → [B, C, ...]"""
+        b, c, *size = x.shape
+        q = self.query(_norm(x).movedim(1, -1).reshape(b, -1, c)).view(b, -1, self.heads, c // self.heads).transpose(1, 2)
+        k, v = self.inner(words.to(q.dtype)).view(b, -1, 2, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        score = (F.normalize(q.float(), dim=-1) * self.sharp) @ F.normalize(k.float(), dim=-1).mT  # [B, heads, N, L]
+        score = score.masked_fill(~there[:, None, None], -torch.inf)
+        weight = F.pad(score, (0, 1)).softmax(-1)[..., :-1].to(v.dtype)  # the last is nothing, which says nothing
+        out: Tensor = self.outer((weight @ v).transpose(1, 2).reshape(b, -1, c))
+        return out.view(b, *size, c).movedim(-1, 1)
+
+
 class Block(nn.Module):
     """Two convolutions beside the identity, then attention if asked; all end in zeros, so a new block does nothing."""
 
@@ -87,6 +112,7 @@ class UNet(nn.Module):
         patch: int = 2,
         embedding: int = 128,
         dropout: float = 0.0,
+        told: int = 0,
     ) -> None:
         """Lay out the levels.
 
@@ -100,6 +126,7 @@ class UNet(nn.Module):
             patch: Side of the pixel squares that become channels at the start.
             embedding: Length of the condition's embedding.
             dropout: Share of channels hidden inside each block in training.
+            told: Numbers a word of a caption, which the coarsest level looks at; 0 without captions.
         """
         super().__init__()
         self.dropout, levels, axes = dropout, len(widths), len(size)
@@ -113,6 +140,8 @@ class UNet(nn.Module):
         pairs = list(zip(parts[1:], pairwise(widths), strict=True))
         self.narrow = nn.ModuleList(point(axes, n * fine, coarse) for n, (fine, coarse) in pairs)
         self.spread = nn.ModuleList(point(axes, coarse, n * fine) for n, (fine, coarse) in pairs)
+        heard = range(0, depths[-1], 2) if told else ()  # by every second of the coarsest blocks
+        self.listen = nn.ModuleList(CrossAttention(widths[-1], told) for _ in heard)
         self.place = nn.Parameter(torch.zeros(1, widths[-1], *self.ladder.grid))  # where on the grid a coarse cell lies
         ends = [widths[0]]
         ladder = [w for w, d in zip(widths, depths, strict=True) for _ in range(d)]
@@ -135,15 +164,23 @@ class UNet(nn.Module):
         kept = [keep.to(pairs[0][0].dtype) for keep in keeps.split([p.shape[1] for p, _ in pairs], 1)]  # type: ignore[no-untyped-call]
         return [(s * k, b * k) for (s, b), k in zip(pairs[:-1], kept, strict=False)] + pairs[-1:]
 
-    def forward(self, x: Tensor, embedding: Tensor, noise: Noise | None = None) -> Tensor:
-        """Map the grid ``x`` [B, C, ...] under ``embedding`` [B, E]; ``noise`` (in training) switches dropout on."""
+    def forward(
+        self, x: Tensor, embedding: Tensor, noise: Noise | None = None, words: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Map the grid ``x`` [B, C, ...] under ``embedding`` [B, E]; ``noise`` (in training) switches dropout on.
+
+        ``words`` of a caption are [B, L, W], and which of them are there [B, L].
+        """
         factors = self.ladder.factors
         h = self.enter(channels_last(gather(self.ladder.pad(x), factors[0])))
         scales = iter([(spread(a.to(h.dtype), h), spread(b.to(h.dtype), h)) for a, b in self._scales(embedding, noise)])
         skips: list[Tensor] = []
         for level, blocks in enumerate(self.down):
             h = h + self.place.to(h.dtype) if level == len(self.down) - 1 else h
-            for block in blocks:  # type: ignore[attr-defined]
+            assert isinstance(blocks, nn.ModuleList)
+            for i, block in enumerate(blocks):
+                if words is not None and level == len(self.narrow) and i % 2 == 0:
+                    h = h + self.listen[i // 2](h, *words)
                 h = block(h, *next(scales))
             if level < len(self.narrow):
                 skips.append(h)
