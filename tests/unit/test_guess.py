@@ -93,5 +93,6 @@ def test_too_many_examples_are_thinned_evenly(monkeypatch):
     ids[::2] = PAD  # without a caption: not counted
     kept, words = gathered([batch_of(x[i : i + 90], ids[i : i + 90]) for i in range(0, 1000, 90)], 1)
     gaps = kept[1:] - kept[:-1]
-    assert 32 <= len(kept) <= 64 and len(words) == len(kept)
+    assert 32 <= len(kept) <= 64
+    assert len(words) == len(kept)
     assert torch.equal(gaps, gaps[:1].expand_as(gaps))
