@@ -309,7 +309,7 @@ def test_chinese_from_the_first_sentence(cli, monkeypatch, tmp_path):
     assert any("一" <= c <= "鿿" for c in err)
 
 
-def test_a_model_that_nobody_asks_for_anything_makes_what_captions_of_its_data_say(cli, tmp_path):
+def test_a_caption_model_says_which_words_it_has_hardly_read_and_asks_by_itself_for_what_its_data_say(cli, tmp_path):
     words = ("red square", "green square", "blue square")
     (tmp_path / "data").mkdir()
     for k in range(30):
@@ -329,6 +329,10 @@ def test_a_model_that_nobody_asks_for_anything_makes_what_captions_of_its_data_s
     assert code == 0
     (said,) = (line for line in err.splitlines() if "captions of the data" in line)
     assert sorted(said.split(": ", 1)[1].rstrip(".").split(" · ")) == sorted(words)
+    code, _, err = cli("generate", run, "-n", "1", "--prompt", "Red zebra, square", *where)
+    assert code == 0
+    assert "zebra, so" in err
+    assert "red" not in err.split("hardly ever say", 1)[1].split("\n")[0]
 
 
 def test_another_request_with_the_same_seed_overwrites_nothing(cli, trained, tmp_path):

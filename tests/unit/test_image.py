@@ -1,5 +1,7 @@
 """The picture codec: canonical forms, views, sizes, writing and reading back."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from mintage.core.errors import BadItem, UsageError
 from mintage.core.spec import PAD, Item, Media
 from mintage.modalities.image import Codec
 from mintage.nn.condition import thinned
+from mintage.nn.given import Given
 from mintage.nn.noise import Noise
 from mintage.nn.pictures import centre_crop, contact_sheet, perceptual_hash
 from mintage.nn.twins import twins
@@ -196,3 +199,15 @@ def test_long_captions_lose_pieces_in_training_and_short_ones_none():
     assert torch.equal(found["caption"][1], ids[1])
     assert torch.equal(found["class"], torch.tensor([1, 2]))
     assert thinned({"class": ids}, Noise("thin")).keys() == {"class"}
+
+
+def test_words_that_several_captions_use_go_with_the_model_and_no_others():
+    given = Given()
+    given.fit([{"caption": text} for text in ["A red car", "a red boat", "The Red car", "a car", "secret", "a boat"]])
+    assert given.words == ("a", "car", "red")
+    back = Given()
+    back.restore(json.loads(json.dumps(given.state)))
+    assert back.strange("A RED secret boat, car") == ["secret", "boat"]
+    given.fit([{"caption": "红色的汽车"}, {"caption": "蓝色的船"}, {"caption": "红色的船"}])
+    assert given.words == ()
+    assert given.strange("斑马") == []

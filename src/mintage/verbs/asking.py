@@ -22,6 +22,7 @@ from mintage.core.errors import RefusedError, UsageError
 from mintage.core.registry import unknown
 from mintage.core.spec import COND_NAMES, MASK, Cond
 from mintage.core.words import say
+from mintage.nn.given import Given
 from mintage.verbs.load import Loaded
 
 BLANKS = "_＿□"  # each stands for one token that is not known, to a model that fills in
@@ -57,7 +58,7 @@ def request(loaded: Loaded, given: Mapping[str, str], options: Sequence[str]) ->
     """
     (knobs, files), target = read_knobs(loaded, options), loaded.recipe.target
     if not given or not hasattr(loaded.codec, "known"):
-        return Request(knobs, conditions(loaded, given, 1), [dict(given)], files=files)
+        return Request(knobs, conditions(loaded, given, 1), [dict(given)], notes=unread(loaded, given), files=files)
     if target.kind == "grid" and "mask" not in loaded.recipe.cond:
         raise RefusedError(say("{family} makes whole rows; train --family masked to give columns.", family=loaded.recipe.family))
     found = loaded.codec.known(given, target)
@@ -93,6 +94,14 @@ def conditions(loaded: Loaded, given: Mapping[str, str], n: int) -> dict[str, Te
             row = begun(loaded, value)
         cond[name] = row.expand(n, *row.shape[1:])
     return cond
+
+
+def unread(loaded: Loaded, given: Mapping[str, str]) -> tuple[str, ...]:
+    """What a caption asks for in words that the data's captions hardly use."""
+    own = getattr(loaded.codec, "given", None)
+    strange = own.strange(given["caption"]) if isinstance(own, Given) and "caption" in given else []
+    sentence = "Captions of the data hardly ever say {words}, so the model can hardly know what that is."
+    return (say(sentence, words=", ".join(strange)),) if strange else ()
 
 
 def begun(loaded: Loaded, text: str) -> Tensor:

@@ -83,6 +83,7 @@ def codec_of(base: Recipe, own: Codec) -> tuple[Codec, dict[str, Spec]]:
     state["classes"] = [*known, *(name for name in here if name not in known)] if here else []
     if not (mine.get("captions") and theirs.get("captions")):
         state |= {key: mine[key] for key in ("captions", "length") if key in mine}
+    state["words"] = sorted({*theirs.get("words", ()), *mine.get("words", ())})
     codec: Codec = registry.get("modalities", base.modality)()
     codec.restore(state)
     given = dict(codec.conditions())
