@@ -158,7 +158,7 @@ def made(loaded: Loaded, asked: list[Scene], guidance: float, sheet: Path) -> np
     pictures = [
         np.asarray(Image.fromarray(thing.content).resize((SIDE, SIDE))) for thing in loaded.codec.decode(x, loaded.recipe.target)
     ]
-    rows = [np.concatenate(pictures[i : i + 16], 1) for i in range(0, 64, 16)]
+    rows = [np.concatenate(pictures[i : i + 16], 1) for i in range(0, min(64, len(pictures) // 16 * 16), 16)]
     Image.fromarray(np.concatenate(rows)).save(sheet)
     return np.stack(pictures)
 
@@ -168,7 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--family", default="")
-    parser.add_argument("--n", type=int, default=300)
+    parser.add_argument("--n", type=int, default=300, help="16 at least")
     parser.add_argument("--runs", type=Path, default=Path("bench-runs"))
     parser.add_argument("-o", action="append", default=[], dest="options")
     args = parser.parse_args()

@@ -10,7 +10,7 @@ from PIL import Image
 from mintage.core.errors import BadItem, UsageError
 from mintage.core.spec import PAD, Item, Media
 from mintage.modalities.image import Codec
-from mintage.nn.condition import thinned
+from mintage.nn.condition import apart, thinned
 from mintage.nn.given import Given
 from mintage.nn.noise import Noise
 from mintage.nn.pictures import centre_crop, contact_sheet, perceptual_hash
@@ -199,6 +199,16 @@ def test_long_captions_lose_pieces_in_training_and_short_ones_none():
     assert torch.equal(found["caption"][1], ids[1])
     assert torch.equal(found["class"], torch.tensor([1, 2]))
     assert thinned({"class": ids}, Noise("thin")).keys() == {"class"}
+
+
+def test_where_there_are_both_a_tenth_of_the_rows_keep_their_class_alone():
+    both = {"caption": torch.full((400, 3), 7), "class": torch.arange(400)}
+    found = apart(both, Noise("apart"))
+    alone = (found["caption"] == PAD).all(1)
+    assert 20 <= int(alone.sum()) <= 60
+    assert torch.equal(found["caption"][~alone], both["caption"][~alone])
+    assert torch.equal(found["class"], both["class"])
+    assert torch.equal(apart({"caption": both["caption"]}, Noise("apart"))["caption"], both["caption"])
 
 
 def test_words_that_several_captions_use_go_with_the_model_and_no_others():

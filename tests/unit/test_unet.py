@@ -25,6 +25,13 @@ def asked(size):
     return x, embedding, words, there
 
 
+def test_any_width_has_heads():
+    for width in (33, 65, 100):
+        model = UNet(2, 1, (8, 8), widths=(24, width), depths=(1, 2), attention=(1,), patch=1, embedding=16, told=TOLD)
+        x, embedding, words, there = asked((8, 8))
+        assert model(x, embedding, words=(words, there)).shape == (3, 1, 8, 8)
+
+
 @pytest.mark.parametrize("size", [(8, 8), (6, 8, 8), ()])
 def test_words_that_are_there_are_seen_and_no_others(size):
     x, embedding, words, there = asked(size)

@@ -28,7 +28,7 @@ from mintage.core.errors import UsageError
 from mintage.core.spec import PAD, Batch, Cond, Phase, Spec, Specs
 from mintage.core.words import say
 from mintage.nn.axes import KINDS, patch_of, side_of
-from mintage.nn.condition import thinned, without
+from mintage.nn.condition import apart, thinned, without
 from mintage.nn.guess import Guess
 from mintage.nn.noise import Noise
 from mintage.nn.unet import UNet
@@ -116,18 +116,17 @@ class Velocity(nn.Module):
         channels, *size = target.shape
         self.channels, self.source = channels, cond["source"].shape[0] if "source" in cond else 0
         self.masks = 1 if size else channels  # of a row each number is known or not
-        self.guess = channels if "caption" in cond else 0
-        inputs = 2 * channels + self.masks + self.source + self.guess
+        inputs = 2 * channels + self.masks + self.source
         shape = config.widths, config.depths, config.attention, config.patch
-        told = 3 * EMBEDDING if "caption" in cond else 0
-        self.net = UNet(inputs, channels, size, *shape, EMBEDDING, config.dropout, told)
+        told, guess = (3 * EMBEDDING, channels) if "caption" in cond else (0, 0)
+        self.net = UNet(inputs, channels, size, *shape, EMBEDDING, config.dropout, told, guess)
         self.straight = None if size else nn.Linear(EMBEDDING, channels)  # a norm over a row would lose how far it lies
         self.register_buffer("frequencies", torch.logspace(0, 2.3, FREQUENCIES), persistent=False)
         self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING))
         self.null = cond["class"].vocab if "class" in cond else 0
         self.class_embedding = nn.Embedding(self.null + 1, EMBEDDING) if "class" in cond else None
         self.words_embedding = nn.Embedding(cond["caption"].vocab, EMBEDDING) if "caption" in cond else None
-        self.position = nn.Parameter(torch.zeros(cond["caption"].shape[0], EMBEDDING)) if "caption" in cond else None
+        self.position_embedding = nn.Parameter(torch.zeros(cond["caption"].shape[0], EMBEDDING)) if "caption" in cond else None
         self.words = nn.Sequential(nn.Linear(2 * EMBEDDING, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING))
 
     def _embed(self, t: Tensor, cond: Cond) -> Tensor:
@@ -149,20 +148,21 @@ class Velocity(nn.Module):
 
     def _words(self, cond: Cond) -> tuple[Tensor, Tensor] | None:
         """Each word of the caption between its neighbours [B, L, 3 E], and whether it is there [B, L]."""
-        if self.words_embedding is None or self.position is None or "caption" not in cond:
+        if self.words_embedding is None or self.position_embedding is None or "caption" not in cond:
             return None
         there = cond["caption"] != PAD
-        rows = (self.words_embedding(cond["caption"]) + self.position) * there[..., None]
-        return torch.cat([rows, rows.roll(1, 1), rows.roll(-1, 1)], 2), there
+        rows = (self.words_embedding(cond["caption"]) + self.position_embedding) * there[..., None]
+        beside = F.pad(rows, (0, 0, 1, 1))
+        return torch.cat([rows, beside[:, :-2], beside[:, 2:]], 2), there
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond, noise: Noise | None = None) -> Tensor:
         """[B, C, ...] → the same; ``noise`` only in training."""
         b, _, *size = x.shape
-        shapes = {"known": self.channels, "mask": self.masks, "source": self.source, "guess": self.guess}
+        shapes = {"known": self.channels, "mask": self.masks, "source": self.source}
         more = [cond[name] if name in cond else x.new_zeros(b, n, *size) for name, n in shapes.items() if n]
         said = cond if noise is None else thinned(cond, noise.fork("thin"))
         embedding = self._embed(t, said)
-        result: Tensor = self.net(torch.cat([x, *more], 1), embedding, noise, self._words(said))
+        result: Tensor = self.net(torch.cat([x, *more], 1), embedding, noise, self._words(said), cond.get("guess"))
         return result if self.straight is None else result + self.straight(F.silu(embedding)) * x
 
 
@@ -310,6 +310,12 @@ class Model(nn.Module):
         if self.guess is not None:
             self.guess.settle(batches)
 
+    def inherit(self, base: Mapping[str, Tensor]) -> None:
+        """The first guess of a base, for its network was taught with it."""
+        own = {name.removeprefix("guess."): value for name, value in base.items() if name.startswith("guess.")}
+        if self.guess is not None and own:
+            self.guess.load_state_dict(own)
+
     def _told(self, cond: Cond) -> Cond:
         """The condition, with a first guess from its caption."""
         if self.guess is None or "caption" not in cond:
@@ -337,7 +343,8 @@ class Model(nn.Module):
         t = torch.sigmoid(noise.normal((rows,)) - 0.4).to(x.device)
         drop = noise.mask((rows,), DROP).to(x.device)
         at = t.view(-1, *[1] * (x.ndim - 1))
-        v = self.net((1 - at) * z + at * x, t, self._told(without(batch.cond, self.net.null, drop)), noise)
+        cond = self._told(without(apart(batch.cond, noise.fork("apart")), self.net.null, drop))
+        v = self.net((1 - at) * z + at * x, t, cond, noise)
         return {"velocity": (v - (x - z)).square().flatten(1).mean(1)}
 
     def _jump(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
@@ -365,15 +372,16 @@ class Model(nn.Module):
     def _velocity(self, x: Tensor, t: float, cond: Cond, guidance: float) -> tuple[Tensor, Tensor]:
         """The guided velocity whose end lies inside the data's range, and that end."""
         time = torch.full((len(x),), t, device=x.device)
-        v = self.net(x, time, self._told(cond))
+        v = self.net(x, time, cond)
         if guidance != 1 and ("class" in cond or "caption" in cond):
-            v = v + (guidance - 1) * (v - self.net(x, time, self._told(without(cond, self.net.null))))
+            free = {name: value for name, value in without(cond, self.net.null).items() if name != "guess"}
+            v = v + (guidance - 1) * (v - self.net(x, time, free))
         end = (x + (1 - t) * v).clamp(-1, 1)
         return (end - x) / (1 - t), end
 
     def _walk(self, x: Tensor, cond: Cond, steps: int, guidance: float) -> Iterator[Tensor]:
         """Heun's method from noise to data; yields the expected end at each step, then the end."""
-        times = [(i / steps) * (1 - SHIFT + SHIFT * i / steps) for i in range(steps)] + [1.0]
+        times, cond = [(i / steps) * (1 - SHIFT + SHIFT * i / steps) for i in range(steps)] + [1.0], self._told(cond)
         for a, b in pairwise(times):
             v, end = self._velocity(x, a, cond, guidance)
             yield end

@@ -24,7 +24,7 @@ from mintage.core.errors import UsageError
 from mintage.core.spec import Alarm, Batch, Cond, Phase, Spec, Specs
 from mintage.core.words import say
 from mintage.nn.axes import KINDS
-from mintage.nn.condition import Condition, thinned
+from mintage.nn.condition import Condition, apart, thinned
 from mintage.nn.critics import Critic, conv_critic, mlp_critic
 from mintage.nn.diffaugment import augment
 from mintage.nn.generators import DcganGenerator, MlpGenerator
@@ -175,7 +175,8 @@ class Model(nn.Module):
     def loss(self, batch: Batch, phase: Phase, progress: float, noise: Noise) -> dict[str, Tensor]:
         """One move of the critics, or of the generator."""
         rows, critics = len(batch.x), [critic for critic in self.critics if isinstance(critic, Critic)]
-        cond = thinned({name: ids for name, ids in batch.cond.items() if name in ("class", "caption")}, noise.fork("thin"))
+        asked = {name: ids for name, ids in batch.cond.items() if name in ("class", "caption")}
+        cond: Cond = apart(thinned(asked, noise.fork("thin")), noise.fork("apart"))
         if phase.name == "generator":
             made = self._seen(self._make(cond, rows, noise), noise.fork("made"))
             with torch.no_grad():

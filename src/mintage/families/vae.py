@@ -26,7 +26,7 @@ from mintage.core.spec import RESERVED, Alarm, Batch, Cond, Phase, Spec, Specs
 from mintage.core.words import say
 from mintage.nn.autoencoder import Coder, Convolutional, Dense, Grids
 from mintage.nn.axes import KINDS
-from mintage.nn.condition import thinned, without
+from mintage.nn.condition import apart, thinned, without
 from mintage.nn.decode import Knobs as Words
 from mintage.nn.mixture import Mixture
 from mintage.nn.noise import Noise
@@ -237,7 +237,8 @@ class Model(nn.Module):
     def loss(self, batch: Batch, phase: Phase, progress: float, noise: Noise) -> dict[str, Tensor]:
         """What is left to tell, and what the code says at its price: nats a number of the example, [B] each."""
         told = {name: batch.cond[name] for name in ("class", "caption") if name in batch.cond}
-        cond = without(thinned(told, noise.fork("thin")), self.groups, noise.fork("drop").mask((len(batch.x),), DROP))
+        told = apart(thinned(told, noise.fork("thin")), noise.fork("apart"))
+        cond = without(told, self.groups, noise.fork("drop").mask((len(batch.x),), DROP))
         if phase.name == "critic" and self.critic is not None:
             with torch.no_grad():
                 made = self.net.decode(self._drawn(*self.net.encode(batch.x, cond), noise.fork("code")), cond)

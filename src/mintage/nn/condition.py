@@ -13,6 +13,7 @@ from mintage.core.spec import PAD, Cond, Specs
 from mintage.nn.noise import Noise
 
 LONG, THIN = 16, 1 / 3  # pieces that make a caption long, and the share of them that is left out in training
+APART = 0.1  # share of captions left out where there is a class as well
 
 
 def without(cond: Cond, null: int, drop: Tensor | None = None) -> dict[str, Tensor]:
@@ -37,6 +38,14 @@ def thinned(cond: Cond, noise: Noise) -> dict[str, Tensor]:
     long = (ids != PAD).sum(1, keepdim=True) > LONG
     gone = noise.mask(tuple(ids.shape), THIN).to(ids.device) & long
     return {**cond, "caption": torch.where(gone, PAD, ids)}
+
+
+def apart(cond: Cond, noise: Noise) -> dict[str, Tensor]:
+    """Where there are both, a tenth of the rows keep their class alone, for a person may ask by class alone."""
+    if not {"class", "caption"} <= set(cond):
+        return dict(cond)
+    ids = cond["caption"]
+    return {**cond, "caption": torch.where(noise.mask((len(ids), 1), APART).to(ids.device), PAD, ids)}
 
 
 class Condition(nn.Module):

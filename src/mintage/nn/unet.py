@@ -31,13 +31,18 @@ def _norm(x: Tensor) -> Tensor:
     return F.layer_norm(rows, rows.shape[-1:]).movedim(-1, 1).to(x.dtype)
 
 
+def heads_of(width: int) -> int:
+    """How many heads of about HEAD channels there are: a divisor of the width."""
+    return next(n for n in range(max(1, width // HEAD), 0, -1) if width % n == 0)
+
+
 class Attention(nn.Module):
     """Every position looks at every other."""
 
     def __init__(self, width: int) -> None:
         """The width is kept; the output starts at zero."""
         super().__init__()
-        self.heads = max(1, width // HEAD)
+        self.heads = heads_of(width)
         self.inner = nn.Linear(width, 3 * width, bias=False)
         self.outer = nn.Linear(width, width)
         self.sharp = nn.Parameter(torch.full((self.heads, 1, 1), 8.0))
@@ -61,12 +66,11 @@ class CrossAttention(nn.Module):
     def __init__(self, width: int, told: int) -> None:
         """``told`` numbers a word; the output starts at zero."""
         super().__init__()
-        self.heads = max(1, width // HEAD)
+        self.heads = heads_of(width)
         self.query, self.inner = nn.Linear(width, width, bias=False), nn.Linear(told, 2 * width, bias=False)
-        self.outer = nn.Linear(width, width)
+        self.outer = nn.Linear(width, width, bias=False)  # without words nothing is added
         self.sharp = nn.Parameter(torch.full((self.heads, 1, 1), 8.0))
         nn.init.zeros_(self.outer.weight)
-        nn.init.zeros_(self.outer.bias)
 
     def forward(self, x: Tensor, words: Tensor, there: Tensor) -> Tensor:
         """Positions [B, C, ...] and words [B, L, W], of which those that are ``there`` [B, L] are seen → [B, C, ...]"""
@@ -113,6 +117,7 @@ class UNet(nn.Module):
         embedding: int = 128,
         dropout: float = 0.0,
         told: int = 0,
+        guess: int = 0,
     ) -> None:
         """Lay out the levels.
 
@@ -127,6 +132,7 @@ class UNet(nn.Module):
             embedding: Length of the condition's embedding.
             dropout: Share of channels hidden inside each block in training.
             told: Numbers a word of a caption, which the coarsest level looks at; 0 without captions.
+            guess: Channels of a first guess that may stand beside the input; what comes of it starts at zero.
         """
         super().__init__()
         self.dropout, levels, axes = dropout, len(widths), len(size)
@@ -151,6 +157,9 @@ class UNet(nn.Module):
         for layer in (self.leave, self.modulate):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        self.guess = near(axes, guess * parts[0], widths[0], bias=False) if guess else None
+        if self.guess is not None:
+            nn.init.zeros_(self.guess.weight)
         stored_last(self, axes)
 
     def _scales(self, embedding: Tensor, noise: Noise | None) -> list[tuple[Tensor, Tensor]]:
@@ -165,14 +174,21 @@ class UNet(nn.Module):
         return [(s * k, b * k) for (s, b), k in zip(pairs[:-1], kept, strict=False)] + pairs[-1:]
 
     def forward(
-        self, x: Tensor, embedding: Tensor, noise: Noise | None = None, words: tuple[Tensor, Tensor] | None = None
+        self,
+        x: Tensor,
+        embedding: Tensor,
+        noise: Noise | None = None,
+        words: tuple[Tensor, Tensor] | None = None,
+        guess: Tensor | None = None,
     ) -> Tensor:
         """Map the grid ``x`` [B, C, ...] under ``embedding`` [B, E]; ``noise`` (in training) switches dropout on.
 
-        ``words`` of a caption are [B, L, W], and which of them are there [B, L].
+        ``words`` of a caption are [B, L, W], and which of them are there [B, L]; a ``guess`` is a grid of that size.
         """
         factors = self.ladder.factors
         h = self.enter(channels_last(gather(self.ladder.pad(x), factors[0])))
+        if guess is not None and self.guess is not None:
+            h = h + self.guess(channels_last(gather(self.ladder.pad(guess), factors[0])))
         scales = iter([(spread(a.to(h.dtype), h), spread(b.to(h.dtype), h)) for a, b in self._scales(embedding, noise)])
         skips: list[Tensor] = []
         for level, blocks in enumerate(self.down):

@@ -44,7 +44,7 @@ class Previewer:
         """``tell(kind, text, **data)`` emits an event."""
         self.run, self.recipe, self.dataset, self.tell = run, recipe, dataset, tell
         self.codec, self.task = build_codec(recipe, run.path), build_task(recipe)
-        self._next, self._budget = 0.0, 0.0
+        self._next, self._budget, self._judged = 0.0, 0.0, 0
         self._dials: Dials | None = None
 
     def due(self, elapsed: float, budget: float) -> bool:
@@ -88,12 +88,17 @@ class Previewer:
         path = self._page(loaded, f"step_{step:06d}")
         data: dict[str, Any] = {"path": str(path), "step": step}
         if self._dials is not None:
-            each, room = (time.perf_counter() - begin) / SEEDS, SHARE * max(8.0, self._budget / 8)
-            reading = self._dials(draw(loaded, min(JUDGED, max(LEAST, int(room / each))), seed=1_000_000))
+            self._judged = self._judged or self._affordable(time.perf_counter() - begin, loaded.chunk)
+            reading = self._dials(draw(loaded, self._judged, seed=1_000_000))
             data |= {"real": round(reading.real, 3), "varied": round(reading.varied, 3), "own": round(reading.own, 3)}
         self.tell("preview", "", **data)
         cost = time.perf_counter() - begin
         self._next = elapsed + cost + min(max(8.0, cost / SHARE), max(8.0, self._budget / 8))
+
+    def _affordable(self, seconds: float, chunk: int) -> int:
+        """How many samples the dials judge where a page took these seconds; chosen once, so that a run's dials compare."""
+        calls = SHARE * max(8.0, self._budget / 8) * -(-SEEDS // chunk) / seconds  # of the sampler, which always fills its chunk
+        return min(JUDGED, max(LEAST, int(calls) * chunk))
 
     def _page(self, loaded: Loaded, name: str) -> Path:
         tokens, seen = self.recipe.target.kind == "tokens", isinstance(self.codec, Looks)
